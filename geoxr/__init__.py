@@ -1,0 +1,67 @@
+"""Lazy, CRS-aware layers of xarray that feed neural networks, and predictions back on the map.
+
+Everything public is here, or a method of ``.geoxr`` on DataArrays and Datasets. Parts are imported
+when they are first used, so that ``import geoxr`` costs little more than ``import xarray``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from geoxr import accessor as _accessor  # registers .geoxr
+from geoxr.options import options
+
+__version__ = "0.1.0.dev0"
+
+#: Public name -> module that defines it.
+_NAMES = {
+    "Band": "geoxr.products",
+    "ChipPlan": "geoxr.sample.chip",
+    "Classes": "geoxr.grid.classes",
+    "GeoxrError": "geoxr.errors",
+    "Product": "geoxr.products",
+    "list_products": "geoxr.products",
+    "load_task": "geoxr.tasks",
+    "merge": "geoxr.catalog.merge",
+    "open_product": "geoxr.products",
+    "open_raster": "geoxr.catalog.open",
+    "open_vector": "geoxr.catalog.open",
+    "open_zarr": "geoxr.export.zarr",
+    "reproject": "geoxr.warp.reproject",
+    "reproject_match": "geoxr.warp.reproject",
+    "split_blocks": "geoxr.sample.split",
+    "stats": "geoxr.transforms.statistics",
+}
+_MODULES = ("errors", "metrics", "models", "tasks", "testing", "transforms")
+
+__all__ = sorted([*_NAMES, *_MODULES, "options"])
+
+if TYPE_CHECKING:
+    from geoxr import errors, metrics, models, tasks, testing, transforms
+    from geoxr.catalog.merge import merge
+    from geoxr.catalog.open import open_raster, open_vector
+    from geoxr.errors import GeoxrError
+    from geoxr.export.zarr import open_zarr
+    from geoxr.grid.classes import Classes
+    from geoxr.transforms.statistics import stats
+    from geoxr.products import Band, Product, list_products, open_product
+    from geoxr.sample.chip import ChipPlan
+    from geoxr.sample.split import split_blocks
+    from geoxr.tasks import load_task
+    from geoxr.warp.reproject import reproject, reproject_match
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        value = getattr(importlib.import_module(_NAMES[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"geoxr.{name}")
+    else:
+        raise AttributeError(f"module 'geoxr' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,284 @@
+"""``.geoxr`` on DataArrays and Datasets: each method calls the function of the same name.
+
+Nothing is cached here, since xarray keeps an accessor as long as its object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import xarray as xr
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import shapely
+    import torch
+    from odc.geo.crs import CRS
+    from odc.geo.geobox import GeoBox
+
+    from geoxr.grid.classes import Classes
+    from geoxr.load.torch import Batch, ChipDataset, ChipLoader
+    from geoxr.sample.chip import ChipPlan
+    from geoxr.sample.grid import Edge
+    from geoxr.typing import Area, Bounds, CRSLike, Kind, PathLike, Resampling, Seed
+
+
+class _Common:
+    """What layers and Datasets share."""
+
+    def __init__(self, obj: Any) -> None:
+        self._obj = obj
+
+    @property
+    def geobox(self) -> GeoBox:
+        """Shape, affine and CRS, derived from the coordinates."""
+        from geoxr.grid.geobox import geobox_of
+
+        return geobox_of(self._obj)
+
+    @property
+    def crs(self) -> CRS | None:
+        """Coordinate reference system, or None."""
+        from geoxr.grid.geobox import crs_of
+
+        return crs_of(self._obj)
+
+    @property
+    def resolution(self) -> tuple[float, float]:
+        """Pixel size (x, y), positive [CRS units]."""
+        from geoxr.grid.geobox import resolution
+
+        return resolution(self.geobox)
+
+    @property
+    def bounds(self) -> Bounds:
+        """(left, bottom, right, top) [CRS units]."""
+        from geoxr.grid.geobox import bounds
+
+        return bounds(self.geobox)
+
+    @property
+    def footprint(self) -> shapely.Geometry:
+        """Outline of the data in its CRS; of what all layers of a Dataset cover."""
+        from geoxr.sample.area import footprint
+
+        return footprint(self._obj)
+
+    def write_crs(self, crs: CRSLike) -> Any:
+        """Return a copy with another CRS written on it; pixels stay where they are."""
+        from geoxr.grid.write import write_crs
+
+        return write_crs(self._obj, crs)
+
+    def reproject(
+        self,
+        crs: CRSLike | None = None,
+        *,
+        resolution: float | tuple[float, float] | None = None,
+        geobox: GeoBox | None = None,
+        resampling: Resampling | None = None,
+    ) -> Any:
+        """See `geoxr.reproject`."""
+        from geoxr.warp.reproject import reproject
+
+        return reproject(
+            self._obj, crs, resolution=resolution, geobox=geobox, resampling=resampling
+        )
+
+    def reproject_match(
+        self, other: xr.DataArray | xr.Dataset, *, resampling: Resampling | None = None
+    ) -> Any:
+        """See `geoxr.reproject_match`."""
+        from geoxr.warp.reproject import reproject_match
+
+        return reproject_match(self._obj, other, resampling=resampling)
+
+    def chunk(self, size: int = 2048) -> Any:
+        """Return dask arrays in squares of `size` pixels, one task each."""
+        return self._obj.chunk({"y": size, "x": size})
+
+    def to_zarr(
+        self,
+        store: PathLike,
+        *,
+        chunks: int = 256,
+        shards: int | None = 2048,
+        overwrite: bool = False,
+        progress: bool = False,
+    ) -> Path:
+        """See `geoxr.export.zarr.to_zarr`."""
+        from geoxr.export.zarr import to_zarr
+
+        return to_zarr(
+            self._obj, store, chunks=chunks, shards=shards, overwrite=overwrite, progress=progress
+        )
+
+
+@xr.register_dataarray_accessor("geoxr")
+class LayerAccessor(_Common):
+    """Methods of a layer: ``da.geoxr``."""
+
+    _obj: xr.DataArray
+
+    @property
+    def nodata(self) -> float | int | None:
+        """Number that marks missing pixels, or None."""
+        from geoxr.grid.geobox import nodata_of
+
+        return nodata_of(self._obj)
+
+    @property
+    def kind(self) -> Kind:
+        """ "categorical" for label rasters, else "continuous"."""
+        from geoxr.grid.geobox import kind_of
+
+        return kind_of(self._obj)
+
+    @property
+    def classes(self) -> Classes | None:
+        """Codes, names and colours of a label raster, or None."""
+        from geoxr.grid.geobox import classes_of
+
+        return classes_of(self._obj)
+
+    @property
+    def valid(self) -> xr.DataArray:
+        """Lazy boolean layer: True where all bands may be used."""
+        from geoxr.catalog.derive import valid
+
+        return valid(self._obj)
+
+    def write_nodata(self, value: float) -> xr.DataArray:
+        """Return a layer in which `value` marks missing pixels."""
+        from geoxr.catalog.derive import write_nodata
+
+        return write_nodata(self._obj, value)
+
+    def write_classes(
+        self, classes: Classes | Mapping[int, str] | Sequence[str] | int
+    ) -> xr.DataArray:
+        """Return a label raster with these classes."""
+        from geoxr.grid.write import write_classes
+
+        return write_classes(self._obj, classes)
+
+    def present_classes(self) -> Classes:
+        """Read the layer and return the classes that occur in it."""
+        from geoxr.catalog.derive import present_classes
+
+        return present_classes(self._obj)
+
+    def to_cog(self, path: PathLike, *, overwrite: bool = False) -> Path:
+        """See `geoxr.export.cog.to_cog`."""
+        from geoxr.export.cog import to_cog
+
+        return to_cog(self._obj, path, overwrite=overwrite)
+
+    def plot(
+        self,
+        *,
+        bands: Sequence[str | int] | None = None,
+        ax: matplotlib.axes.Axes | None = None,
+        max_pixels: int = 1_000_000,
+    ) -> matplotlib.axes.Axes:
+        """See `geoxr.plot.plot`."""
+        from geoxr.plot import plot
+
+        return plot(self._obj, bands=bands, ax=ax, max_pixels=max_pixels)
+
+
+@xr.register_dataset_accessor("geoxr")
+class DatasetAccessor(_Common):
+    """Methods of layers on one grid: ``ds.geoxr``."""
+
+    _obj: xr.Dataset
+
+    def grid_chips(
+        self,
+        size: float | tuple[float, float],
+        *,
+        stride: float | tuple[float, float] | None = None,
+        edge: Edge = "shift",
+        aoi: Area | None = None,
+        min_valid: float = 0.0,
+        units: Literal["pixels", "crs"] = "pixels",
+    ) -> ChipPlan:
+        """See `geoxr.sample.grid.grid_chips`."""
+        from geoxr.sample.grid import grid_chips
+
+        return grid_chips(
+            self._obj, size, stride=stride, edge=edge, aoi=aoi, min_valid=min_valid, units=units
+        )
+
+    def random_chips(
+        self,
+        size: float | tuple[float, float],
+        length: int,
+        *,
+        aoi: Area | None = None,
+        seed: Seed = 0,
+        min_valid: float = 0.0,
+        units: Literal["pixels", "crs"] = "pixels",
+    ) -> ChipPlan:
+        """See `geoxr.sample.random.random_chips`."""
+        from geoxr.sample.random import random_chips
+
+        return random_chips(
+            self._obj, size, length, aoi=aoi, seed=seed, min_valid=min_valid, units=units
+        )
+
+    def iter_chips(self, plan: ChipPlan) -> Iterator[xr.Dataset]:
+        """See `geoxr.sample.iterate.iter_chips`."""
+        from geoxr.sample.iterate import iter_chips
+
+        return iter_chips(self._obj, plan)
+
+    def to_torch(
+        self,
+        plan: ChipPlan,
+        *,
+        batch_size: int | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        transform: Callable[[Batch], Batch] | None = None,
+        concat: Mapping[str, Sequence[str]] | None = None,
+        threads: int | None = None,
+        prefetch: int = 2,
+        device: str | torch.device | None = None,
+        dtype: str = "float32",
+        fill: float = 0.0,
+        ignore_index: int = -100,
+    ) -> ChipLoader | ChipDataset:
+        """See `geoxr.load.torch.to_torch`."""
+        from geoxr.load.torch import to_torch
+
+        return to_torch(
+            self._obj, plan, batch_size=batch_size, shuffle=shuffle, seed=seed,
+            transform=transform, concat=concat, threads=threads, prefetch=prefetch, device=device,
+            dtype=dtype, fill=fill, ignore_index=ignore_index,
+        )  # fmt: skip
+
+    def predict(
+        self,
+        model: Callable[..., torch.Tensor],
+        *,
+        size: int,
+        halo: int = 0,
+        batch_size: int = 8,
+        key: str = "image",
+        concat: Mapping[str, Sequence[str]] | None = None,
+        classes: Classes | Mapping[int, str] | Sequence[str] | None = None,
+        device: str | torch.device | None = None,
+        out: PathLike | None = None,
+        overwrite: bool = False,
+        progress: bool = False,
+    ) -> xr.Dataset:
+        """See `geoxr.predict.run.predict`."""
+        from geoxr.predict.run import predict
+
+        return predict(
+            self._obj, model, size=size, halo=halo, batch_size=batch_size, key=key, concat=concat,
+            classes=classes, device=device, out=out, overwrite=overwrite, progress=progress,
+        )  # fmt: skip

@@ -1,0 +1,213 @@
+"""`open_raster` and `open_vector`: files as lazy layers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import xarray as xr
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+
+from geoxr.catalog.paths import find_files
+from geoxr.catalog.scenes import Scene, Target, Time, layer_of, select_bands
+from geoxr.errors import ArgumentError
+from geoxr.grid.classes import Classes
+from geoxr.grid.geobox import geobox_of, parse_crs, require_crs
+from geoxr.io.gdal import FileInfo, open_file
+from geoxr.io.layer import as_layer, grid_coords
+from geoxr.io.reader import WindowReader
+from geoxr.io.vector import VectorReader, read_vector
+from geoxr.io.views import BandStack
+from geoxr.typing import Align, Bounds, CRSLike, Kind, Overlap, PathLike, Resampling
+from geoxr.warp.reproject import onto
+
+if TYPE_CHECKING:
+    import geopandas
+
+
+def open_raster(
+    paths: PathLike | Sequence[PathLike] | Mapping[str, PathLike],
+    *,
+    bands: Sequence[str | int] | None = None,
+    crs: CRSLike | None = None,
+    resolution: float | tuple[float, float] | None = None,
+    bounds: Bounds | None = None,
+    like: xr.DataArray | xr.Dataset | GeoBox | None = None,
+    align: Align | None = None,
+    overlap: Overlap = "first",
+    resampling: Resampling | None = None,
+    kind: Kind | None = None,
+    nodata: float | None = None,
+    chunks: Any = None,
+) -> xr.DataArray:
+    """Open raster files as one lazy layer. Reads headers, no pixels.
+
+    Parameters
+    ----------
+    paths : path, list, pattern, directory, or mapping of band to path
+        Several files are scenes of one mosaic; a mapping is one scene with a file per band.
+    bands : sequence of str or int, optional
+        Bands to keep, by name or by number from 1.
+    crs : CRS-like, optional
+        CRS of the layer; "auto" takes the most common one of the files. A file without CRS is
+        taken to be in `crs`.
+    resolution : float or (x, y) [CRS units], optional
+        Pixel size of the layer.
+    bounds : (left, bottom, right, top) [CRS units], optional
+        Area of the layer.
+    like : DataArray, Dataset or GeoBox, optional
+        Grid of the layer, instead of `crs`, `resolution` and `bounds`.
+    align : {"snap", "keep"}, optional
+        Pixels of a new grid start at whole multiples of the resolution, or where those of the first
+        file do. Default: "keep" if all files are on one lattice, so that nothing is resampled;
+        otherwise "snap".
+    overlap : {"first", "last", "mean", "median", "min", "max", "count"}
+        Which scene wins, or how they are combined, where several are valid; per pixel and band.
+    resampling : {"nearest", "bilinear"}, optional
+        Default: nearest for categorical layers, bilinear for continuous ones.
+    kind : {"continuous", "categorical"}, optional
+        Default: categorical if the file has a palette or names classes. An integer type alone
+        means nothing.
+    nodata : float, optional
+        Number that marks missing pixels, instead of the one the files name.
+    chunks : optional
+        As for ``DataArray.chunk``: dask chunks. Sampling and training need none.
+
+    Returns
+    -------
+    DataArray
+        Dimensions ``(band, y, x)``. One file without target arguments keeps its own grid.
+
+    Raises
+    ------
+    MissingFileError, NotARasterError
+        If a file is missing or not a raster.
+    CRSMismatchError
+        If the files have several CRSs and no target was given.
+    """
+    given = None if crs is None or isinstance(crs, str) and crs == "auto" else parse_crs(crs)
+    if isinstance(paths, Mapping):
+        infos = {name: _open(path, given, nodata) for name, path in paths.items()}
+        reader = stack_bands(infos)
+        info = next(iter(infos.values()))
+        scenes = [Scene(select_bands(reader, bands), info.reader.path)]
+    else:
+        opened = [_open(path, given, nodata) for path in find_files(paths)]
+        info = opened[0]
+        scenes = [Scene(select_bands(one.reader, bands), one.reader.path) for one in opened]
+    target = Target(crs=crs, resolution=resolution, bounds=bounds, like=like, align=align)
+    if kind is not None and kind not in ("continuous", "categorical"):
+        raise ArgumentError(f'kind is {kind!r}, but must be "continuous" or "categorical".')
+    layer = layer_of(
+        scenes,
+        target,
+        time=None,
+        overlap=overlap,
+        resampling=resampling,
+        kind=kind or ("categorical" if info.palette or info.classes else "continuous"),
+        classes=info.classes,
+        attrs=file_attrs(info),
+        name=Path(info.reader.path).stem,
+    )
+    return layer if chunks is None else layer.chunk(chunks)
+
+
+def _open(path: PathLike, given: CRS | None, nodata: float | None) -> FileInfo:
+    info = open_file(path, nodata=nodata)
+    if info.reader.geobox.crs is None and given is not None:
+        return open_file(path, crs=given, nodata=nodata)
+    return info
+
+
+def file_attrs(info: FileInfo) -> dict[str, Any]:
+    """Attributes that a file brings along: units, scale and offset, palette."""
+    attrs: dict[str, Any] = {"units": info.units or "DN"}
+    if (info.scale, info.offset) != (1.0, 0.0):
+        attrs.update(scale=info.scale, offset=info.offset)
+    if info.palette:
+        attrs["palette"] = " ".join(info.palette)
+    return attrs
+
+
+def stack_bands(infos: Mapping[str, FileInfo]) -> WindowReader:
+    """One file per band as one reader on the grid of the first."""
+    if not infos:
+        raise ArgumentError("The mapping of bands to paths is empty.")
+    first = next(iter(infos.values())).reader
+    sources = []
+    for name, info in infos.items():
+        if len(info.reader.bands) != 1:
+            raise ArgumentError(
+                f"{info.reader.path} has {len(info.reader.bands)} bands, so it is not the one band "
+                f"{name!r}. Open the file alone, or pick one of its bands."
+            )
+        if info.reader.dtype != first.dtype:
+            raise ArgumentError(
+                f"Band {name!r} is {info.reader.dtype}, the first band is {first.dtype}. Bands of "
+                f"one layer have one type. Open them apart and use gx.merge."
+            )
+        sources.append(onto(info.reader, first.geobox, "bilinear"))
+    return BandStack(tuple(sources), tuple(str(name) for name in infos))
+
+
+def open_vector(
+    path_or_gdf: PathLike | geopandas.GeoDataFrame,
+    *,
+    like: xr.DataArray | xr.Dataset | GeoBox,
+    attribute: str | None = None,
+    classes: Mapping[Any, str] | Sequence[str] | Classes | None = None,
+    all_touched: bool = False,
+    fill: int = 0,
+    mode: Literal["semantic", "instance"] = "semantic",
+    overlap: Literal["first", "last"] = "last",
+) -> xr.DataArray:
+    """Open vector features as a lazy label raster, rasterised window by window.
+
+    Parameters
+    ----------
+    path_or_gdf : path or GeoDataFrame
+        Features; those with empty geometries are left out, invalid ones repaired.
+    like : DataArray, Dataset or GeoBox
+        Grid of the layer. Features are transformed to its CRS, long edges bent.
+    attribute : str, optional
+        Column with the value that is burnt in: integers, or names out of `classes`. Default: 1.
+    classes : mapping of code to name, sequence of names, or Classes, optional
+        What the codes mean. Default: 0 background, 1 feature; or the distinct values of a text
+        `attribute`, counted from 1.
+    all_touched : bool
+        Burn every pixel a feature touches, not only those whose centre it covers.
+    fill : int
+        Value where there is no feature.
+    mode : {"semantic", "instance"}
+        Burn the class, or the number of the feature from 1 on.
+    overlap : {"first", "last"}
+        Which feature is on top where they overlap, in the order of the table.
+
+    Returns
+    -------
+    DataArray
+        Dimensions ``(y, x)``, categorical; every pixel is valid. Any window equals the same window
+        of the whole.
+    """
+    geobox = like if isinstance(like, GeoBox) else geobox_of(like)
+    require_crs(geobox, "The grid (like=)")
+    reader: VectorReader
+    reader, known = read_vector(
+        path_or_gdf,
+        geobox,
+        attribute=attribute,
+        classes=classes,
+        all_touched=all_touched,
+        fill=fill,
+        mode=mode,
+        overlap=overlap,
+    )
+    coords = None if isinstance(like, GeoBox) else grid_coords(like)
+    stem = Path(path_or_gdf).stem if isinstance(path_or_gdf, str | os.PathLike) else "vector"
+    return as_layer(
+        reader, name=stem, kind="categorical", classes=known, attrs={"units": "1"}, coords=coords,
+        squeeze=True,
+    )  # fmt: skip

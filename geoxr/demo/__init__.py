@@ -1,0 +1,1 @@
+"""The main job end to end: files, aligned Dataset, chips, training, prediction, report."""

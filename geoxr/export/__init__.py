@@ -1,0 +1,1 @@
+"""Layers to files: Zarr and Cloud Optimized GeoTIFF."""

@@ -1,0 +1,241 @@
+"""Datasets to Zarr and back."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from geoxr.catalog.merge import VALID_SUFFIX, layer_names, layer_reader
+from geoxr.errors import ArgumentError, MissingFileError, NotARasterError
+from geoxr.export.staged import staged
+from geoxr.grid.geobox import (
+    GRID_MAPPING,
+    classes_of,
+    coords_of,
+    crs_of,
+    extent,
+    geobox_of,
+    kind_of,
+    nodata_of,
+    spatial_ref,
+)
+from geoxr.grid.window import Window
+from geoxr.io.array import VariableReader
+from geoxr.io.layer import DIMS, as_layer, grid_coords, with_coords_of
+from geoxr.io.reader import WindowReader, everything
+from geoxr.io.views import Validity
+from geoxr.typing import PathLike
+
+#: Prefixes of attributes that repeat the grid for readers of the Zarr conventions.
+_CONVENTIONS = ("spatial:", "proj:", "zarr_conventions")
+
+
+def to_zarr(
+    ds: xr.Dataset | xr.DataArray,
+    store: PathLike,
+    *,
+    chunks: int = 256,
+    shards: int | None = 2048,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Path:
+    """Write all layers on their grid into a Zarr store, shard by shard, in bounded memory.
+
+    Parameters
+    ----------
+    ds : Dataset or DataArray
+    store : path
+        Of a directory that appears when everything is written.
+    chunks : int [pixel]
+        Edge of a chunk, the piece that is decoded at once.
+    shards : int or None [pixel]
+        Edge of a file; a multiple of `chunks`. None: a file per chunk.
+    overwrite : bool
+        Replace a store that exists.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Path
+        Of the store; `open_zarr` opens it.
+
+    Raises
+    ------
+    OutputExistsError, DiskFullError
+        Nothing is left under the final name.
+
+    References
+    ----------
+    CF Conventions 1.11, sections 3.5 and 5.6; Zarr conventions ``spatial:`` and ``proj:``, version 0.1.
+    """
+    if isinstance(ds, xr.DataArray):
+        ds = ds.to_dataset(name=ds.name or "layer")
+    if chunks < 1 or (shards is not None and (shards < chunks or shards % chunks)):
+        raise ArgumentError(f"shards must be a multiple of chunks, not {shards} and {chunks}.")
+    readers: dict[str, WindowReader] = {}
+    for name in layer_names(ds):
+        readers[name] = layer_reader(ds, name)
+        if readers[name].masked:
+            readers[f"{name}{VALID_SUFFIX}"] = Validity(readers[name])
+    if not readers:
+        raise ArgumentError("The Dataset has no variable with the dimensions y and x.")
+    with staged(store, overwrite=overwrite) as temporary:
+        template = _template(ds, readers)
+        arrays = create_store(temporary, template, chunks=chunks, shards=shards)
+        windows = extent(geobox_of(ds)).tiles(shards or chunks)
+        tasks = [(name, window) for window in windows for name in readers]
+        for name, window in _shown(tasks, progress, "to_zarr"):
+            _write(arrays[name], readers[name], template[name].dims, window)
+    return Path(store)
+
+
+def _shown(tasks: list[Any], progress: bool, label: str) -> Iterator[Any]:
+    from tqdm.auto import tqdm
+
+    yield from tqdm(tasks, desc=label, disable=not progress)
+
+
+def _write(array: Any, reader: WindowReader, dims: tuple[Any, ...], window: Window) -> None:
+    bands, times = everything(reader)
+    block = np.empty((len(times), len(bands), window.height, window.width), reader.dtype)
+    reader.read(window, block, None, bands=bands, times=times)
+    for axis, dim in reversed(list(enumerate(DIMS))):
+        if dim not in dims:
+            block = block.squeeze(axis)
+    rows, cols = window.slices
+    array[..., rows, cols] = block
+
+
+def _template(ds: xr.Dataset, readers: dict[str, WindowReader]) -> xr.Dataset:
+    """Return the Dataset with nothing in it, as it will be stored."""
+    import dask.array
+
+    variables = {}
+    for name, reader in readers.items():
+        base = ds[name] if name in ds else None
+        dims: tuple[Any, ...] = tuple(d for d in DIMS if d in base.dims) if base is not None else ()
+        if base is None:
+            parent = ds[name.removesuffix(VALID_SUFFIX)]
+            dims = tuple(d for d in DIMS if d in parent.dims and d != "band")
+        sizes = {"band": len(reader.bands), "time": len(everything(reader)[1])}
+        shape = tuple(sizes.get(d, ds.sizes.get(d, 1)) for d in dims)
+        attrs = dict(base.attrs) if base is not None else {"kind": "categorical"}
+        if f"{name}{VALID_SUFFIX}" in readers:
+            attrs["ancillary_variables"] = f"{name}{VALID_SUFFIX}"
+        empty = dask.array.zeros(shape, dtype=reader.dtype, chunks=-1)
+        variables[name] = xr.Variable(dims, empty, attrs)
+    grid = geobox_of(ds)
+    coords = {k: v.variable for k, v in ds.coords.items() if set(v.dims) <= {"band", "time", "y", "x"}}
+    coords[GRID_MAPPING] = spatial_ref(crs_of(ds), grid.affine)
+    return xr.Dataset(variables, coords=coords, attrs=ds.attrs)
+
+
+def create_store(
+    path: Path, template: xr.Dataset, *, chunks: int, shards: int | None
+) -> dict[str, Any]:
+    """Write everything but the pixels and return the arrays to fill, by name."""
+    import zarr
+    from zarr.codecs import BloscCodec
+
+    grid = geobox_of(template)
+    conventions = _conventions(grid)
+    encoding: dict[str, dict[str, Any]] = {}
+    stored = template.copy()
+    for name, variable in template.data_vars.items():
+        chunk = tuple(min(chunks, variable.sizes[d]) if d in ("y", "x") else variable.sizes[d]
+                      for d in variable.dims)  # fmt: skip
+        codec = BloscCodec(cname="lz4", shuffle="bitshuffle", typesize=variable.dtype.itemsize)
+        encoding[str(name)] = {"chunks": chunk, "compressors": (codec,)}
+        if shards is not None:
+            sides = [shards if d in ("y", "x") else variable.sizes[d] for d in variable.dims]
+            # A shard of a small layer is the layer, rounded up to whole chunks.
+            encoding[str(name)]["shards"] = tuple(
+                min(side, -(-variable.sizes[d] // c) * c)
+                for side, c, d in zip(sides, chunk, variable.dims, strict=True)
+            )
+        stored[name].attrs.update(conventions, grid_mapping=GRID_MAPPING)
+        stored[name].encoding = {}
+        # The attribute means what a layer means by it; _FillValue would turn labels into floats.
+        encoding[str(name)]["_FillValue"] = None
+    stored.attrs.update(conventions)
+    with warnings.catch_warnings():
+        # Zarr 3 has no final specification of strings and of consolidated metadata yet.
+        warnings.filterwarnings("ignore", message=".*(Zarr format 3|Zarr V3) specification.*")
+        warnings.filterwarnings("ignore", message=".*Consolidated metadata.*")
+        stored.to_zarr(path, mode="w", compute=False, encoding=encoding, zarr_format=3)
+    group = zarr.open_group(path, mode="r+")
+    return {str(name): group[str(name)] for name in template.data_vars}
+
+
+def _conventions(grid: GeoBox) -> dict[str, Any]:
+    """Grid in the attributes of the Zarr conventions (transform in affine order)."""
+    attrs: dict[str, Any] = {
+        "zarr_conventions": [{"name": "spatial:"}, {"name": "proj:"}],
+        "spatial:dimensions": ["y", "x"],
+        "spatial:transform": [float(value) for value in list(grid.affine)[:6]],
+        "spatial:shape": [grid.height, grid.width],
+        "spatial:registration": "pixel",
+    }
+    if grid.crs is not None:
+        if grid.crs.epsg is not None:
+            attrs["proj:code"] = f"EPSG:{grid.crs.epsg}"
+        attrs["proj:wkt2"] = grid.crs.to_wkt()
+    return attrs
+
+
+def open_zarr(store: PathLike) -> xr.Dataset:
+    """Open a store that `to_zarr` wrote as a lazy Dataset of layers.
+
+    Raises
+    ------
+    MissingFileError, NotARasterError
+        If there is no store, or it holds no layers.
+    """
+    path = Path(store)
+    if not path.exists():
+        raise MissingFileError(f"{path} does not exist (looked in {Path.cwd()}).")
+    try:
+        raw = xr.open_dataset(
+            path, engine="zarr", chunks=None, cache=False, mask_and_scale=False, decode_coords=True
+        )
+    except Exception as error:
+        raise NotARasterError(f"{path} is not a Zarr store that can be opened ({error}).") from error
+    if GRID_MAPPING in raw.data_vars:
+        raw = raw.set_coords(GRID_MAPPING)
+    names = [str(n) for n, v in raw.data_vars.items() if {"y", "x"} <= set(v.dims)]
+    if not names:
+        raise NotARasterError(f"{path} holds no variables with the dimensions y and x.")
+    grid = geobox_of(raw)
+    coords = grid_coords(raw) if GRID_MAPPING in raw.coords else coords_of(grid)
+    layers = {}
+    for name in names:
+        layers[name] = with_coords_of(_layer(raw, name, grid, coords), raw[name])
+    attrs = {key: value for key, value in raw.attrs.items() if not str(key).startswith(_CONVENTIONS)}
+    return xr.Dataset(layers, attrs=attrs)
+
+
+def _layer(
+    raw: xr.Dataset, name: str, grid: GeoBox, coords: dict[str, xr.Variable]
+) -> xr.DataArray:
+    array = raw[name]
+    partner = array.attrs.get("ancillary_variables")
+    validity = raw[partner].variable if partner in raw else None
+    bands = tuple(str(band) for band in raw["band"].values) if "band" in array.dims else ("1",)
+    times = tuple(raw["time"].values) if "time" in array.dims else None
+    reader = VariableReader(array.variable, grid, bands, times, nodata_of(array), validity)
+    kept = {
+        key: value
+        for key, value in array.attrs.items()
+        if not str(key).startswith(_CONVENTIONS) and key != "grid_mapping"
+    }
+    return as_layer(
+        reader, name=name, kind=kind_of(array), classes=classes_of(array), attrs=kept,
+        coords=coords, squeeze="band" not in array.dims,
+    )  # fmt: skip

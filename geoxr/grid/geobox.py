@@ -1,0 +1,296 @@
+"""Between xarray objects and GeoBoxes: how CRS, transform, nodata and classes are stored.
+
+A layer keeps its grid in three places: the coordinates ``y`` and ``x`` (pixel centres), and the
+scalar coordinate ``spatial_ref`` with the attributes ``crs_wkt`` and ``GeoTransform`` (GDAL order).
+The GeoTransform is the lattice the layer was opened on; the coordinates say which of its pixels are
+there. A rotated grid has no coordinates along ``y`` and ``x``, so these count pixels (0.5, 1.5, ...).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyproj
+import xarray as xr
+from affine import Affine
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+
+from geoxr.errors import ArgumentError, GridError, MissingCRSError
+from geoxr.grid.classes import Classes
+from geoxr.grid.window import Window
+from geoxr.typing import Bounds, CRSLike, Kind
+
+GRID_MAPPING = "spatial_ref"
+#: Steps between coordinates may differ by this much [pixel]; float32 coordinates need it.
+_UNIFORM = 1e-3
+#: Grids whose pixels are this close to each other are on one lattice [pixel].
+_SAME_LATTICE = 1e-4
+
+
+def parse_crs(crs: CRSLike) -> CRS:
+    """Read a CRS in any form that pyproj, rasterio or odc-geo write.
+
+    Examples
+    --------
+    >>> parse_crs(32633).epsg
+    32633
+    """
+    if isinstance(crs, CRS):
+        return crs
+    try:
+        if hasattr(crs, "to_wkt"):
+            return CRS(crs.to_wkt())
+        return CRS(pyproj.CRS.from_user_input(crs).to_wkt() if isinstance(crs, dict) else crs)
+    except Exception as error:
+        raise ArgumentError(
+            f"{crs!r} is not a coordinate reference system. Give something like "
+            f'"EPSG:32633", 4326, a WKT string or a pyproj CRS.'
+        ) from error
+
+
+def crs_name(crs: CRS | None) -> str:
+    """Name a CRS in messages: its EPSG code if it has one."""
+    if crs is None:
+        return "no CRS"
+    return f"EPSG:{crs.epsg}" if crs.epsg is not None else str(crs.proj.name)
+
+
+def same_crs(first: CRS | None, second: CRS | None) -> bool:
+    """Whether two CRSs are the same, whatever order or spelling they were written in."""
+    if first is None or second is None:
+        return first is second
+    if first == second or (first.epsg is not None and first.epsg == second.epsg):
+        return True
+    return bool(first.proj.equals(second.proj, ignore_axis_order=True))
+
+
+def require_crs(geobox: GeoBox, what: str) -> CRS:
+    """Return the CRS of `geobox` or say how to set it."""
+    if geobox.crs is None:
+        raise MissingCRSError(
+            f"{what} has no coordinate reference system, and one is needed to place it on the "
+            f'earth. Set it with da.geoxr.write_crs("EPSG:...") or open it with crs="EPSG:...".'
+        )
+    return geobox.crs
+
+
+def rotated(affine: Affine) -> bool:
+    """Whether rows and columns of the grid are not parallel to the axes of its CRS."""
+    return affine.b != 0 or affine.d != 0
+
+
+def resolution(geobox: GeoBox) -> tuple[float, float]:
+    """Pixel size (x, y), positive [CRS units]."""
+    a = geobox.affine
+    return float(np.hypot(a.a, a.d)), float(np.hypot(a.b, a.e))
+
+
+def bounds(geobox: GeoBox) -> Bounds:
+    """(left, bottom, right, top) [CRS units]."""
+    corners = [geobox.affine @ (c, r) for c in (0, geobox.width) for r in (0, geobox.height)]
+    xs, ys = zip(*corners, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def describe_bounds(geobox: GeoBox) -> str:
+    """Bounds in EPSG:4326 for messages; in the CRS of the grid where that is not possible."""
+    if geobox.crs is None:
+        return "({:.6g}, {:.6g}, {:.6g}, {:.6g}) without CRS".format(*bounds(geobox))
+    to_wgs84 = pyproj.Transformer.from_crs(geobox.crs.proj, "EPSG:4326", always_xy=True)
+    box = to_wgs84.transform_bounds(*bounds(geobox), densify_pts=21)
+    return "({:.5f}, {:.5f}, {:.5f}, {:.5f}) in EPSG:4326".format(*box)
+
+
+def extent(geobox: GeoBox) -> Window:
+    """Return the window of the whole grid."""
+    return Window(0, 0, geobox.height, geobox.width)
+
+
+def crop(geobox: GeoBox, window: Window) -> GeoBox:
+    """Return the grid of a window, which may reach outside."""
+    affine = geobox.affine @ Affine.translation(window.col, window.row)
+    return GeoBox((window.height, window.width), affine, geobox.crs)
+
+
+def lattice_offset(source: GeoBox, target: GeoBox) -> tuple[int, int] | None:
+    """Rows and columns from `source` to `target` if both are windows of one lattice, else None.
+
+    Examples
+    --------
+    >>> grid = GeoBox((10, 10), Affine(30, 0, 600_000, 0, -30, 5_000_000), "EPSG:32633")
+    >>> lattice_offset(grid, crop(grid, Window(2, 3, 4, 4)))
+    (2, 3)
+    >>> lattice_offset(grid, GeoBox((10, 10), grid.affine, "EPSG:32632"))
+    """
+    if not same_crs(source.crs, target.crs):
+        return None
+    step = ~source.affine @ target.affine
+    drift = max(
+        (abs(step.a - 1) + abs(step.d)) * target.width,
+        (abs(step.e - 1) + abs(step.b)) * target.height,
+    )
+    row, col = round(step.f), round(step.c)
+    if drift + max(abs(step.f - row), abs(step.c - col)) > _SAME_LATTICE:
+        return None
+    return row, col
+
+
+def same_grid(first: GeoBox, second: GeoBox) -> bool:
+    """Whether two grids have the same pixels."""
+    return first.shape == second.shape and lattice_offset(first, second) == (0, 0)
+
+
+def coords_of(geobox: GeoBox) -> dict[str, xr.Variable]:
+    """Coordinates ``y``, ``x`` and ``spatial_ref`` of a grid."""
+    a = geobox.affine
+    rows, cols = np.arange(geobox.height) + 0.5, np.arange(geobox.width) + 0.5
+    if rotated(a):
+        y, x, units = rows, cols, "1"
+        y_attrs = {"long_name": "row of the pixel centre", "units": units}
+        x_attrs = {"long_name": "column of the pixel centre", "units": units}
+    else:
+        y, x = a.f + rows * a.e, a.c + cols * a.a
+        y_attrs, x_attrs = _axis_attrs(geobox.crs)
+    return {
+        "y": xr.Variable("y", y, y_attrs),
+        "x": xr.Variable("x", x, x_attrs),
+        GRID_MAPPING: spatial_ref(geobox.crs, a),
+    }
+
+
+def spatial_ref(crs: CRS | None, affine: Affine) -> xr.Variable:
+    """Return the scalar coordinate that carries CRS and lattice.
+
+    References
+    ----------
+    CF Conventions 1.11, section 5.6 "Grid Mappings"; GDAL raster data model, "Affine GeoTransform".
+    """
+    attrs: dict[str, str] = {}
+    if crs is not None:
+        wkt = crs.to_wkt()
+        attrs = {"crs_wkt": wkt, "spatial_ref": wkt}
+    attrs["GeoTransform"] = " ".join(repr(float(value)) for value in affine.to_gdal())
+    return xr.Variable((), np.int64(0), attrs)
+
+
+def _axis_attrs(crs: CRS | None) -> tuple[dict[str, str], dict[str, str]]:
+    if crs is not None and crs.geographic:
+        return (
+            {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
+            {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
+        )
+    unit = crs.proj.axis_info[0].unit_name if crs is not None and crs.proj.axis_info else "metre"
+    return (
+        {"standard_name": "projection_y_coordinate", "units": unit, "axis": "Y"},
+        {"standard_name": "projection_x_coordinate", "units": unit, "axis": "X"},
+    )
+
+
+def _stored(obj: xr.DataArray | xr.Dataset) -> tuple[CRS | None, Affine | None]:
+    """CRS and lattice as written in ``spatial_ref``."""
+    reference = obj.coords.get(GRID_MAPPING)
+    if reference is None:
+        return None, None
+    wkt = reference.attrs.get("crs_wkt") or reference.attrs.get("spatial_ref")
+    numbers = reference.attrs.get("GeoTransform")
+    values = [float(value) for value in numbers.split()] if isinstance(numbers, str) else numbers
+    affine = Affine.from_gdal(*values) if values is not None else None
+    return (CRS(wkt) if wkt else None), affine
+
+
+def crs_of(obj: xr.DataArray | xr.Dataset) -> CRS | None:
+    """CRS of a layer, or None."""
+    return _stored(obj)[0]
+
+
+def geobox_of(obj: xr.DataArray | xr.Dataset) -> GeoBox:
+    """Shape, affine and CRS of a layer, derived from its coordinates.
+
+    Raises
+    ------
+    GridError
+        If the coordinates are missing, irregular, or a single pixel of unknown size.
+    """
+    for dim in ("y", "x"):
+        if dim not in obj.dims or dim not in obj.coords:
+            raise GridError(
+                f"A layer has the dimensions and coordinates 'y' and 'x'; here {dim!r} is missing "
+                f"from {tuple(obj.dims)}. Rename yours: da.rename(latitude='y', longitude='x')."
+            )
+    crs, base = _stored(obj)
+    turned = base is not None and rotated(base)
+    if base is None or turned:
+        lattice_x: tuple[float, float] | None = (0.0, 1.0) if turned else None
+        lattice_y = lattice_x
+    else:
+        lattice_x, lattice_y = (base.c, base.a), (base.f, base.e)
+    x0, dx = _axis(np.asarray(obj["x"].values, dtype="float64"), "x", lattice_x)
+    y0, dy = _axis(np.asarray(obj["y"].values, dtype="float64"), "y", lattice_y)
+    affine = Affine(dx, 0.0, x0, 0.0, dy, y0)
+    if turned and base is not None:
+        affine = base @ affine
+    return GeoBox((obj.sizes["y"], obj.sizes["x"]), affine, crs)
+
+
+def _axis(values: np.ndarray, dim: str, lattice: tuple[float, float] | None) -> tuple[float, float]:
+    """Outer edge of the first pixel and signed step between pixels along one axis."""
+    size = values.size
+    if size == 0:
+        raise GridError(f"The layer has no pixels along {dim!r}.")
+    if size == 1:
+        if lattice is None:
+            raise GridError(
+                f"One pixel along {dim!r} has no size of its own and the layer carries no "
+                f"GeoTransform. Keep at least two pixels."
+            )
+        step = lattice[1]
+    else:
+        step = float(values[-1] - values[0]) / (size - 1)
+        even = values[0] + step * np.arange(size)
+        if step == 0 or not np.max(np.abs(values - even)) <= _UNIFORM * abs(step):
+            raise GridError(
+                f"The coordinates along {dim!r} are not evenly spaced, so they are no pixel grid. "
+                f"Select with slices, not with single positions."
+            )
+    if lattice is not None:
+        start, cell = lattice
+        first, stride = (values[0] - start) / cell - 0.5, step / cell
+        if abs(first - round(first)) < _UNIFORM and abs(stride - round(stride)) < _UNIFORM / size:
+            stride = round(stride)
+            return start + (round(first) + 0.5 - stride / 2) * cell, stride * cell
+    return float(values[0]) - step / 2, step
+
+
+def nodata_of(array: xr.DataArray) -> float | int | None:
+    """Number that marks missing pixels, as stored in ``attrs["nodata"]``."""
+    value = array.attrs.get("nodata")
+    return None if value is None else np.asarray(value).item()
+
+
+def kind_of(array: xr.DataArray) -> Kind:
+    """"categorical" for label rasters, else "continuous"."""
+    kind = array.attrs.get("kind")
+    if kind in ("categorical", "continuous"):
+        return kind
+    return "categorical" if "flag_values" in array.attrs or array.dtype == bool else "continuous"
+
+
+def classes_of(array: xr.DataArray) -> Classes | None:
+    """Classes of a label raster, or None."""
+    return Classes.from_attrs(array.attrs)
+
+
+def layer_attrs(
+    *, kind: Kind, nodata: float | None, classes: Classes | None, extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Attributes of a layer."""
+    attrs = dict(extra)
+    attrs["kind"] = kind
+    if nodata is not None:
+        attrs["nodata"] = nodata
+    if classes is not None:
+        attrs.update(classes.to_attrs())
+    return attrs

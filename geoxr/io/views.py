@@ -1,0 +1,338 @@
+"""Readers over readers that change no pixel: cropped, stacked by band, stacked by time, validity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from odc.geo.geobox import GeoBox
+
+from geoxr.grid.geobox import extent
+from geoxr.grid.window import Window
+from geoxr.io.gdal import outline
+from geoxr.io.reader import (
+    View,
+    WindowReader,
+    everything,
+    fill_of,
+    has_holes,
+    mark_valid,
+    read_padded,
+)
+
+
+@dataclass(frozen=True)
+class Cropped(View):
+    """Another window of the same lattice: pure slicing, no resampling; see `WindowReader`.
+
+    Parameters
+    ----------
+    source : WindowReader
+    geobox : GeoBox
+        On the lattice of the source; what lies outside of it is invalid.
+    row, col : int [pixel]
+        Corner of `geobox` in the source.
+    picked_bands, picked_times : tuple of int, optional
+        Positions to keep.
+    """
+
+    source: WindowReader
+    geobox: GeoBox
+    row: int
+    col: int
+    picked_bands: tuple[int, ...] | None = None
+    picked_times: tuple[int, ...] | None = None
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands kept."""
+        return _pick(self.source.bands, self.picked_bands)
+
+    @property
+    def times(self) -> tuple[np.datetime64, ...] | None:
+        """Time steps kept."""
+        times = self.source.times
+        return None if times is None else _pick(times, self.picked_times)
+
+    @property
+    def masked(self) -> bool:
+        """Whether pixels alone do not tell validity."""
+        inside = extent(self.geobox).shift(self.row, self.col)
+        covered = inside & extent(self.source.geobox) == inside
+        return self.source.masked or not (
+            covered or self.nodata is not None or self.dtype.kind in "fc"
+        )
+
+    @property
+    def footprint(self) -> shapely.Geometry:
+        """Outline of the data."""
+        return self.source.footprint & outline(self.geobox)
+
+    def read(
+        self,
+        window: Window,
+        out: np.ndarray,
+        valid: np.ndarray | None,
+        *,
+        bands: tuple[int, ...],
+        times: tuple[int, ...],
+        step: int = 1,
+    ) -> None:
+        """Read a window; see `WindowReader.read`."""
+        if step > 1:
+            _align_step(self, window, out, valid, bands, times, step)
+            return
+        read_padded(
+            self.source,
+            window.shift(self.row, self.col),
+            out,
+            valid,
+            bands=_pick(self.picked_bands, bands) if self.picked_bands else bands,
+            times=_pick(self.picked_times, times) if self.picked_times else times,
+        )
+
+
+def _align_step(
+    view: Cropped,
+    window: Window,
+    out: np.ndarray,
+    valid: np.ndarray | None,
+    bands: tuple[int, ...],
+    times: tuple[int, ...],
+    step: int,
+) -> None:
+    """Decimated read whose cells may start outside of the source."""
+    bands = _pick(view.picked_bands, bands) if view.picked_bands else bands
+    times = _pick(view.picked_times, times) if view.picked_times else times
+    target = window.shift(view.row, view.col)
+    inside = target & extent(view.source.geobox)
+    out[...] = fill_of(view.source)
+    if valid is not None:
+        valid[...] = False
+    row, col = -(-(inside.row - target.row) // step), -(-(inside.col - target.col) // step)
+    start_row, start_col = target.row + row * step, target.col + col * step
+    part = Window(start_row, start_col, inside.stop[0] - start_row, inside.stop[1] - start_col)
+    if part.empty:
+        return
+    rows = slice(row, row - (-part.height // step))
+    cols = slice(col, col - (-part.width // step))
+    view.source.read(
+        part,
+        out[..., rows, cols],
+        None if valid is None else valid[..., rows, cols],
+        bands=bands,
+        times=times,
+        step=step,
+    )
+
+
+def _pick(values: tuple, positions: tuple[int, ...] | None) -> tuple:
+    return values if positions is None else tuple(values[i] for i in positions)
+
+
+@dataclass(frozen=True)
+class BandStack:
+    """Bands from several readers of one grid and type; see `WindowReader`."""
+
+    sources: tuple[WindowReader, ...]
+    bands: tuple[str, ...]
+
+    @property
+    def geobox(self) -> GeoBox:
+        """Grid of all."""
+        return self.sources[0].geobox
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the pixels."""
+        return self.sources[0].dtype
+
+    @property
+    def times(self) -> tuple[np.datetime64, ...] | None:
+        """Time steps of all."""
+        return self.sources[0].times
+
+    @property
+    def nodata(self) -> float | int | None:
+        """Number that marks missing pixels, if all share it."""
+        return self.sources[0].nodata if self._one_nodata else None
+
+    @property
+    def _one_nodata(self) -> bool:
+        return len({repr(source.nodata) for source in self.sources}) == 1
+
+    @property
+    def masked(self) -> bool:
+        """Whether pixels alone do not tell validity."""
+        return any(source.masked for source in self.sources) or not self._one_nodata
+
+    @property
+    def footprint(self) -> shapely.Geometry:
+        """Outline of what all sources cover."""
+        return shapely.intersection_all([source.footprint for source in self.sources])
+
+    def read(
+        self,
+        window: Window,
+        out: np.ndarray,
+        valid: np.ndarray | None,
+        *,
+        bands: tuple[int, ...],
+        times: tuple[int, ...],
+        step: int = 1,
+    ) -> None:
+        """Read a window; see `WindowReader.read`."""
+        owners = [(s, b) for s, source in enumerate(self.sources) for b in range(len(source.bands))]
+        joint = valid is not None and valid.shape[1] == 1 and len(bands) > 1
+        if joint:
+            assert valid is not None
+            valid[...] = True
+        start = 0
+        while start < len(bands):
+            owner = owners[bands[start]][0]
+            stop = start
+            while stop < len(bands) and owners[bands[stop]][0] == owner:
+                stop += 1
+            part: np.ndarray | None = None
+            if valid is not None:
+                part = np.empty_like(valid) if joint else valid[:, start:stop]
+            self.sources[owner].read(
+                window,
+                out[:, start:stop],
+                part,
+                bands=tuple(owners[band][1] for band in bands[start:stop]),
+                times=times,
+                step=step,
+            )
+            if joint:
+                assert valid is not None
+                valid &= part
+            start = stop
+
+
+@dataclass(frozen=True)
+class TimeStack:
+    """One reader per time step, all on one grid; see `WindowReader`."""
+
+    sources: tuple[WindowReader, ...]
+    times: tuple[np.datetime64, ...]
+
+    @property
+    def geobox(self) -> GeoBox:
+        """Grid of all."""
+        return self.sources[0].geobox
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the pixels."""
+        return self.sources[0].dtype
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands."""
+        return self.sources[0].bands
+
+    @property
+    def nodata(self) -> float | int | None:
+        """Number that marks missing pixels."""
+        return self.sources[0].nodata
+
+    @property
+    def masked(self) -> bool:
+        """Whether pixels alone do not tell validity."""
+        return any(source.masked for source in self.sources)
+
+    @property
+    def footprint(self) -> shapely.Geometry:
+        """Outline of what any time step covers."""
+        return shapely.union_all([source.footprint for source in self.sources])
+
+    def read(
+        self,
+        window: Window,
+        out: np.ndarray,
+        valid: np.ndarray | None,
+        *,
+        bands: tuple[int, ...],
+        times: tuple[int, ...],
+        step: int = 1,
+    ) -> None:
+        """Read a window; see `WindowReader.read`."""
+        for i, time in enumerate(times):
+            part = None if valid is None else valid[i : i + 1]
+            source = self.sources[time]
+            source.read(window, out[i : i + 1], part, bands=bands, times=(0,), step=step)
+
+
+@dataclass(frozen=True)
+class Validity(View):
+    """Where all bands of a reader are valid, as boolean pixels; see `WindowReader`."""
+
+    source: WindowReader
+
+    bands = ("valid",)  # type: ignore[assignment]
+    nodata = None  # type: ignore[assignment]
+    masked = False  # type: ignore[assignment]
+    dtype = np.dtype(bool)  # type: ignore[assignment]
+
+    @property
+    def geobox(self) -> GeoBox:
+        """Grid of the source."""
+        return self.source.geobox
+
+    def read(
+        self,
+        window: Window,
+        out: np.ndarray,
+        valid: np.ndarray | None,
+        *,
+        bands: tuple[int, ...],
+        times: tuple[int, ...],
+        step: int = 1,
+    ) -> None:
+        """Read a window; see `WindowReader.read`."""
+        every_band = everything(self.source)[0]
+        shape = (len(times), len(every_band), *out.shape[2:])
+        pixels = np.empty(shape, self.source.dtype)
+        self.source.read(window, pixels, out, bands=every_band, times=times, step=step)
+        if valid is not None:
+            valid[...] = True
+
+
+@dataclass(frozen=True)
+class Marked(View):
+    """A reader in which one more number marks missing pixels; see `WindowReader`.
+
+    What is missing already is marked by that number too.
+    """
+
+    source: WindowReader
+    nodata: float | int
+
+    masked = False  # type: ignore[assignment]
+
+    @property
+    def geobox(self) -> GeoBox:
+        """Grid of the source."""
+        return self.source.geobox
+
+    def read(
+        self,
+        window: Window,
+        out: np.ndarray,
+        valid: np.ndarray | None,
+        *,
+        bands: tuple[int, ...],
+        times: tuple[int, ...],
+        step: int = 1,
+    ) -> None:
+        """Read a window; see `WindowReader.read`."""
+        if has_holes(self.source):
+            good = np.empty(out.shape, bool)
+            self.source.read(window, out, good, bands=bands, times=times, step=step)
+            out[~good] = self.nodata
+        else:
+            self.source.read(window, out, None, bands=bands, times=times, step=step)
+        if valid is not None:
+            mark_valid(out, self.nodata, valid)

@@ -1,0 +1,1 @@
+"""Batches: from chips to tensors. torch starts here."""

@@ -1,0 +1,84 @@
+"""A few options that hold for the whole process.
+
+Examples
+--------
+>>> import geoxr as gx
+>>> with gx.options.set(max_read=2_000_000):
+...     gx.options.max_read
+2000000
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any
+
+from geoxr.errors import ArgumentError
+
+
+def _available_memory() -> int:
+    """Memory that can be had without swapping [bytes]."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return 8 << 30
+
+
+@dataclass
+class Options:
+    """Options of the process; set them as attributes or for a while with `set`.
+
+    Attributes
+    ----------
+    max_read : int or None [bytes]
+        Largest single read that xarray may trigger on a lazy layer. None stands for half of the
+        memory that is available at the time of the read.
+    lattice_cache : int [bytes]
+        Memory for the coordinates of warped grids.
+    open_files : int
+        Files each thread keeps open.
+    """
+
+    max_read: int | None = None
+    lattice_cache: int = 64 << 20
+    open_files: int = 64
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        names = [field.name for field in fields(self)]
+        if name not in names:
+            raise ArgumentError(f"There is no option {name!r}. The options are {', '.join(names)}.")
+        if not (value is None and name == "max_read") and not (
+            isinstance(value, int) and not isinstance(value, bool) and value > 0
+        ):
+            raise ArgumentError(f"Option {name} must be a positive integer, not {value!r}.")
+        super().__setattr__(name, value)
+
+    @contextmanager
+    def set(self, **values: int | None) -> Iterator[Options]:
+        """Set options inside a ``with`` block and restore them afterwards."""
+        before = {name: getattr(self, name, None) for name in values}
+        try:
+            for name, value in values.items():
+                setattr(self, name, value)
+            yield self
+        finally:
+            for name, value in before.items():
+                if hasattr(self, name):
+                    setattr(self, name, value)
+
+    def read_limit(self) -> int:
+        """Largest single read at this moment [bytes]."""
+        return _available_memory() // 2 if self.max_read is None else self.max_read
+
+
+options = Options()

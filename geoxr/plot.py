@@ -1,0 +1,181 @@
+"""Layers and reports as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from geoxr.catalog.scenes import select_bands
+from geoxr.errors import ArgumentError, missing_dependency
+from geoxr.grid.classes import Classes
+from geoxr.grid.geobox import bounds, classes_of, crs_name, extent, kind_of
+from geoxr.io.reader import WindowReader, everything
+from geoxr.io.resolve import resolve
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+
+#: Bands of a colour picture, by common name, as far as a layer names its bands so.
+_RGB = ("red", "green", "blue")
+#: Classes that a legend lists, the most frequent first.
+_LEGEND = 12
+
+
+def plot(
+    da: xr.DataArray,
+    *,
+    bands: Sequence[str | int] | None = None,
+    ax: matplotlib.axes.Axes | None = None,
+    max_pixels: int = 1_000_000,
+    legend: bool = True,
+) -> matplotlib.axes.Axes:
+    """Draw a layer: an image in colours, quantities in shades, classes with a legend.
+
+    Parameters
+    ----------
+    da : DataArray
+        Of one date.
+    bands : sequence of str or int, optional
+        One band, or three for red, green, blue. Default: the bands named so, else the first three
+        (fewer than three: the first).
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+    max_pixels : int
+        Larger layers are read decimated.
+    legend : bool
+        Name the classes of a label raster.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    MissingDependencyError
+        If matplotlib is not installed.
+    """
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise missing_dependency("matplotlib", "viz") from error
+    if "time" in da.dims:
+        raise ArgumentError("Pick one date to draw: da.isel(time=0).geoxr.plot().")
+    reader = resolve(da).reader
+    label = kind_of(da) == "categorical"
+    reader = select_bands(reader, [1] if label else bands_to_draw(da, reader, bands))
+    pixels, valid = preview(reader, max_pixels)
+    ax = plt.subplots(figsize=(7, 7))[1] if ax is None else ax
+    if label:
+        _draw_classes(ax, pixels[0], valid, classes_of(da), reader.geobox, legend)
+    else:
+        _draw_image(ax, pixels, valid, reader.geobox, str(da.attrs.get("units", "")))
+    ax.set_title(str(da.name or ""))
+    crs = reader.geobox.crs
+    ax.set_xlabel(f"x [{crs_name(crs)}]")
+    ax.set_ylabel("y")
+    ax.ticklabel_format(useOffset=False, style="plain")
+    return ax
+
+
+def preview(reader: WindowReader, max_pixels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Read all bands of the first date, decimated to at most about `max_pixels` pixels.
+
+    Returns
+    -------
+    pixels : array (band, height, width)
+    valid : bool array (height, width)
+    """
+    height, width = reader.geobox.shape
+    step = max(int(np.ceil(np.sqrt(height * width / max_pixels))), 1)
+    bands, _ = everything(reader)
+    shape = (1, len(bands), -(-height // step), -(-width // step))
+    pixels, valid = np.empty(shape, reader.dtype), np.empty((1, 1, *shape[2:]), bool)
+    reader.read(extent(reader.geobox), pixels, valid, bands=bands, times=(0,), step=step)
+    return pixels[0], valid[0, 0]
+
+
+def stretch(pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Scale bands to 0..1 between their 2nd and 98th percentile of valid pixels."""
+    result = np.zeros(pixels.shape, "float32")
+    for band, values in enumerate(pixels.astype("float32")):
+        good = values[valid]
+        low, high = np.percentile(good, (2, 98)) if good.size else (0.0, 1.0)
+        result[band] = np.nan_to_num((values - low) / max(high - low, 1e-12)).clip(0, 1)
+    return result
+
+
+def bands_to_draw(
+    da: xr.DataArray, reader: WindowReader, bands: Sequence[str | int] | None
+) -> list[str | int]:
+    if bands is not None:
+        picked = [bands] if isinstance(bands, str | int) else list(bands)
+        if len(picked) not in (1, 3):
+            raise ArgumentError(f"A picture has 1 band or 3 (red, green, blue), not {len(picked)}.")
+        return picked
+    names = [str(name) for name in da["common_name"].values] if "common_name" in da.coords else []
+    names = names or list(reader.bands)
+    if set(_RGB) <= set(names):
+        return [names.index(color) + 1 for color in _RGB]
+    return [1, 2, 3] if len(reader.bands) >= 3 else [1]
+
+
+def _frame(geobox: GeoBox) -> tuple[float, float, float, float]:
+    left, bottom, right, top = bounds(geobox)
+    if geobox.affine.e > 0:
+        bottom, top = top, bottom
+    return left, right, bottom, top
+
+
+def _draw_image(
+    ax: Any, pixels: np.ndarray, valid: np.ndarray, geobox: GeoBox, units: str
+) -> None:
+    scaled = stretch(pixels, valid)
+    if len(pixels) == 3:
+        rgba = np.dstack([*scaled, valid.astype("float32")])
+        ax.imshow(rgba, extent=_frame(geobox), interpolation="nearest")
+        return
+    shown = np.ma.masked_array(pixels[0], ~valid)
+    good = pixels[0][valid]
+    low, high = np.percentile(good, (2, 98)) if good.size else (0, 1)
+    image = ax.imshow(shown, extent=_frame(geobox), interpolation="nearest", vmin=low, vmax=high)
+    ax.figure.colorbar(image, ax=ax, label=units, shrink=0.8)
+
+
+def _draw_classes(
+    ax: Any,
+    pixels: np.ndarray,
+    valid: np.ndarray,
+    classes: Classes | None,
+    geobox: GeoBox,
+    legend: bool,
+) -> None:
+    if classes is None:
+        classes = Classes.of({int(v): str(v) for v in np.unique(pixels[valid])[:256]} or {0: "0"})
+    ax.imshow(paint(pixels, valid, classes), extent=_frame(geobox), interpolation="nearest")
+    if legend:
+        add_legend(ax, classes, pixels[valid])
+
+
+def paint(pixels: np.ndarray, valid: np.ndarray, classes: Classes) -> np.ndarray:
+    """Colour label codes (H, W) as RGBA uint8 (H, W, 4), transparent where invalid."""
+    index = classes.to_index(pixels)
+    colors = np.concatenate([classes.rgb(), np.full((1, 3), 128, "uint8")])
+    alpha = np.where(valid, 255, 0).astype("uint8")
+    return np.dstack([colors[index], alpha])
+
+
+def add_legend(ax: Any, classes: Classes, codes: np.ndarray, **options: Any) -> None:
+    """Name the most frequent classes beside a picture."""
+    from matplotlib.patches import Patch
+
+    number = np.bincount(classes.to_index(codes).ravel() + 1, minlength=len(classes) + 1)[1:]
+    shown = [int(at) for at in np.argsort(-number, kind="stable") if number[at]][:_LEGEND]
+    patches = [Patch(color=classes.colors[at], label=classes.names[at]) for at in shown]
+    if not patches:
+        return
+    place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "frameon": False} | options
+    ax.legend(handles=patches, **place)

@@ -1,0 +1,1 @@
+"""Chips: which windows of a Dataset a model sees, planned before anything is read."""

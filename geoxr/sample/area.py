@@ -1,0 +1,139 @@
+"""Where chips may lie: footprints and areas of interest in pixels of the grid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import shapely
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from geoxr.catalog.merge import layer_names, layer_reader
+from geoxr.errors import ArgumentError, ChipError, NoOverlapError
+from geoxr.grid.geobox import describe_bounds, geobox_of, parse_crs, require_crs, resolution
+from geoxr.io.gdal import outline
+from geoxr.typing import Area
+
+#: Areas are taken this much larger, so that a border on a pixel edge counts as reached [pixel].
+_SLACK = 1e-6
+
+
+def footprint(ds: xr.Dataset | xr.DataArray) -> shapely.Geometry:
+    """Outline of what all layers cover, in the CRS of the grid."""
+    if isinstance(ds, xr.DataArray):
+        ds = ds.to_dataset(name=ds.name or "layer")
+    names = layer_names(ds)
+    if not names:
+        raise ArgumentError("The Dataset has no variable with the dimensions y and x.")
+    return shapely.intersection_all([layer_reader(ds, name).footprint for name in names])
+
+
+def area_geometry(area: Area | None, geobox: GeoBox) -> shapely.Geometry | None:
+    """Return an area of interest in the CRS of the grid."""
+    if area is None:
+        return None
+    if isinstance(area, shapely.Geometry):
+        shape: Any = area
+    elif isinstance(area, tuple | list) and len(area) == 4:
+        shape = shapely.box(*area)
+    elif hasattr(area, "to_crs"):
+        if area.crs is not None and geobox.crs is not None:
+            area = area.to_crs(require_crs(geobox, "The Dataset").proj)
+        shape = area.union_all()
+    else:
+        raise ArgumentError(
+            f"aoi must be a shapely geometry in the CRS of the Dataset, a GeoDataFrame, a GeoSeries "
+            f"or (left, bottom, right, top), not {type(area).__name__}."
+        )
+    if shape.is_empty:
+        raise ArgumentError("The area (aoi) is empty.")
+    return shape
+
+
+def chip_area(ds: xr.Dataset, aoi: Area | None) -> list[shapely.Polygon]:
+    """Polygons that chips must lie in, in pixels (x = column, y = row) of the grid.
+
+    Raises
+    ------
+    NoOverlapError
+        If the area of interest does not meet the data.
+    """
+    geobox = geobox_of(ds)
+    shape = footprint(ds) & outline(geobox)
+    wanted = area_geometry(aoi, geobox)
+    if wanted is not None:
+        shape = shape & wanted
+        if shape.is_empty:
+            raise NoOverlapError(
+                f"The area (aoi) with bounds {tuple(round(v, 5) for v in wanted.bounds)} does not "
+                f"meet the data, which covers {describe_bounds(geobox)}. Is it in the CRS of the "
+                f"Dataset? A GeoDataFrame knows its own."
+            )
+    pixels = to_pixels(shape, geobox).buffer(_SLACK, join_style="mitre")
+    return [part for part in shapely.get_parts(pixels) if part.area > 1]
+
+
+def to_pixels(shape: shapely.Geometry, geobox: GeoBox) -> shapely.Geometry:
+    """Return a geometry in pixels of the grid, x along columns and y along rows."""
+    inverse = ~geobox.affine
+
+    def move(points: np.ndarray) -> np.ndarray:
+        x, y = points[:, 0], points[:, 1]
+        return np.stack([inverse.a * x + inverse.b * y + inverse.c,
+                         inverse.d * x + inverse.e * y + inverse.f], axis=1)  # fmt: skip
+
+    return shapely.transform(shape, move)
+
+
+def chip_size(
+    size: float | tuple[float, float], units: str, geobox: GeoBox, what: str = "size"
+) -> tuple[int, int]:
+    """Return a size as (height, width) in whole pixels.
+
+    Raises
+    ------
+    ChipError
+        If the size is not positive, or chips are larger than the grid.
+    """
+    pair = (size, size) if np.isscalar(size) else tuple(size)  # type: ignore[arg-type]
+    if units == "crs":
+        x, y = resolution(geobox)
+        pair = (pair[0] / y, pair[1] / x)
+    elif units != "pixels":
+        raise ArgumentError(f'units is {units!r}, but must be "pixels" or "crs".')
+    height, width = (round(float(side)) for side in pair)
+    if len(pair) != 2 or height < 1 or width < 1 or (units == "pixels" and (height, width) != pair):
+        raise ChipError(f"{what} must be a positive whole number of pixels, not {size!r}.")
+    if what == "size" and (height > geobox.height or width > geobox.width):
+        raise ChipError(
+            f"Chips of {height} x {width} pixels do not fit into a grid of {geobox.height} x "
+            f"{geobox.width}. Make size smaller, or the grid larger."
+        )
+    return height, width
+
+
+def inside(parts: list[shapely.Polygon], corners: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Tell which chips (n, 2) lie in one of the polygons with their whole window."""
+    height, width = size
+    rows, cols = corners[:, 0], corners[:, 1]
+    boxes = shapely.box(cols, rows, cols + width, rows + height)
+    result = np.zeros(len(corners), bool)
+    for part in parts:
+        shapely.prepare(part)
+        result |= shapely.covers(part, boxes)
+    return result
+
+
+def legal_corners(part: shapely.Polygon, size: tuple[int, int], geobox: GeoBox) -> tuple[int, ...]:
+    """First row, first column, and how many rows and columns a chip in a polygon can start at."""
+    left, top, right, bottom = part.bounds
+    row, col = max(int(np.ceil(top)), 0), max(int(np.ceil(left)), 0)
+    stop_row, stop_col = min(int(np.floor(bottom)), geobox.height), min(int(right), geobox.width)
+    return row, col, max(stop_row - row - size[0] + 1, 0), max(stop_col - col - size[1] + 1, 0)
+
+
+def crs_units(geobox: GeoBox) -> str:
+    """Name of the units of the CRS, for messages."""
+    crs = parse_crs(require_crs(geobox, "The Dataset"))
+    return "degrees" if crs.geographic else "metres"

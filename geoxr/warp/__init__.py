@@ -1,0 +1,1 @@
+"""Reprojection: exact coordinates, compiled gathers, the same pixels for any window."""

@@ -1,0 +1,204 @@
+"""`reproject` and `reproject_match`: the same layer on another grid, lazily."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from geoxr.errors import ArgumentError, NoOverlapError
+from geoxr.grid.geobox import (
+    classes_of,
+    crs_name,
+    describe_bounds,
+    geobox_of,
+    kind_of,
+    lattice_offset,
+    require_crs,
+    resolution,
+    same_crs,
+)
+from geoxr.io.layer import as_layer, grid_coords, with_coords_of
+from geoxr.io.reader import WindowReader
+from geoxr.io.resolve import resolve
+from geoxr.io.views import Cropped
+from geoxr.typing import CRSLike, Kind, Resampling
+from geoxr.warp.lattice import Lattice
+from geoxr.warp.target import projected_grid
+from geoxr.warp.warped import Warped, outline, project
+
+#: Above this ratio of pixel sizes a default of nearest or bilinear leaves out source pixels.
+_COARSER = 1.5
+_RESAMPLINGS = ("nearest", "bilinear")
+
+
+def onto(reader: WindowReader, geobox: GeoBox, resampling: Resampling) -> WindowReader:
+    """Put a reader on a grid: pure slicing on the same lattice, else a warp."""
+    offset = lattice_offset(reader.geobox, geobox)
+    if offset is not None:
+        if offset == (0, 0) and reader.geobox.shape == geobox.shape:
+            return reader
+        return Cropped(reader, geobox, *offset)
+    if reader.geobox.crs is not None or geobox.crs is not None:
+        require_crs(reader.geobox, "The layer")
+        require_crs(geobox, "The target grid")
+    return Warped(reader, geobox, resampling)
+
+
+def pick_resampling(
+    resampling: Resampling | None, kind: Kind, source: GeoBox, target: GeoBox, name: str = "layer"
+) -> Resampling:
+    """Check the resampling asked for, or choose: nearest for classes, bilinear for quantities."""
+    if resampling is not None:
+        if resampling not in _RESAMPLINGS:
+            raise ArgumentError(
+                f"resampling is {resampling!r}, but must be one of {', '.join(_RESAMPLINGS)}."
+            )
+        return resampling
+    chosen: Resampling = "nearest" if kind == "categorical" else "bilinear"
+    if same_crs(source.crs, target.crs) or (source.crs and target.crs):
+        ratio = _coarsening(source, target)
+        if ratio > _COARSER:
+            warnings.warn(
+                f"{name!r} goes to pixels {ratio:.1f} times as large and {chosen!r} resampling "
+                f"uses only some of its pixels. Pass resampling={chosen!r} if that is meant.",
+                stacklevel=4,
+            )
+    return chosen
+
+
+def _coarsening(source: GeoBox, target: GeoBox) -> float:
+    """Source pixels per target pixel along an edge, at the middle of the target."""
+    size = min(resolution(target))
+    middle = target.affine @ (target.width / 2, target.height / 2)
+    steps = np.array([[0.0, 0.0], [size, 0.0], [0.0, size]]) + np.array(middle)
+    inverse = ~target.affine
+    at = [inverse @ (x, y) for x, y in steps]
+    points = Lattice(source, target).exact(*(np.array(part) for part in zip(*at, strict=True)))
+    legs = np.hypot(*(points[:, 1:] - points[:, :1]))
+    return float(legs.min()) if np.isfinite(legs).all() else 1.0
+
+
+def reproject(
+    obj: xr.DataArray | xr.Dataset,
+    crs: CRSLike | None = None,
+    *,
+    resolution: float | tuple[float, float] | None = None,
+    geobox: GeoBox | None = None,
+    resampling: Resampling | None = None,
+) -> xr.DataArray | xr.Dataset:
+    """Put a layer, or all layers of a Dataset, on another grid. Reads no pixel.
+
+    Parameters
+    ----------
+    obj : DataArray or Dataset
+    crs : CRS-like, optional
+        Of the target; the own one if left out.
+    resolution : float or (x, y) [CRS units], optional
+        Of the target; about the own one if left out.
+    geobox : GeoBox, optional
+        The target itself, instead of `crs` and `resolution`.
+    resampling : {"nearest", "bilinear"}, optional
+        Default: nearest for categorical layers, bilinear for continuous ones.
+
+    Returns
+    -------
+    DataArray or Dataset
+        Lazy, on the new grid. Pixels that the layer does not cover are invalid.
+
+    Raises
+    ------
+    NoOverlapError
+        If the layer does not meet the target.
+    """
+    if geobox is None:
+        geobox = projected_grid(geobox_of(obj), crs, resolution)
+    elif crs is not None or resolution is not None:
+        raise ArgumentError("Give either geobox, or crs and resolution, not both.")
+    return _map_layers(obj, geobox, None, resampling)
+
+
+def reproject_match(
+    obj: xr.DataArray | xr.Dataset,
+    other: xr.DataArray | xr.Dataset,
+    *,
+    resampling: Resampling | None = None,
+) -> xr.DataArray | xr.Dataset:
+    """Put a layer on the grid of another. Reads no pixel.
+
+    The coordinate variables of `other` are taken over as they are, so ``xr.merge(join="exact")``
+    of both works.
+
+    Parameters
+    ----------
+    obj, other : DataArray or Dataset
+    resampling : {"nearest", "bilinear"}, optional
+        Default: nearest for categorical layers, bilinear for continuous ones.
+
+    Raises
+    ------
+    NoOverlapError
+        If the two do not meet; the message has both bounds in EPSG:4326.
+    """
+    return _map_layers(obj, geobox_of(other), grid_coords(other), resampling)
+
+
+def _map_layers(
+    obj: xr.DataArray | xr.Dataset,
+    geobox: GeoBox,
+    coords: Mapping[Any, Any] | None,
+    resampling: Resampling | None,
+) -> xr.DataArray | xr.Dataset:
+    if isinstance(obj, xr.DataArray):
+        return warp_layer(obj, geobox, coords=coords, resampling=resampling)
+    layers = {
+        name: warp_layer(cast(xr.DataArray, obj[name]), geobox, coords=coords, resampling=resampling)
+        for name in obj.data_vars
+        if {"y", "x"} <= set(obj[name].dims)
+    }
+    return xr.Dataset(layers, attrs=obj.attrs)
+
+
+def warp_layer(
+    array: xr.DataArray,
+    geobox: GeoBox,
+    *,
+    coords: Mapping[Any, Any] | None = None,
+    resampling: Resampling | None = None,
+) -> xr.DataArray:
+    """Put one layer on a grid; see `reproject_match`."""
+    source = resolve(array).reader
+    name = str(array.name or "layer")
+    kind = kind_of(array)
+    if lattice_offset(source.geobox, geobox) is None:
+        resampling = pick_resampling(resampling, kind, source.geobox, geobox, name)
+    check_overlap(source, geobox, name)
+    reader = onto(source, geobox, resampling or "nearest")
+    layer = as_layer(
+        reader,
+        name=array.name if array.name is None else str(array.name),
+        kind=kind,
+        classes=classes_of(array),
+        attrs=array.attrs,
+        coords=coords,
+        squeeze="band" not in array.dims,
+    )
+    return with_coords_of(layer, array)
+
+
+def check_overlap(reader: WindowReader, geobox: GeoBox, name: str) -> None:
+    """Raise `NoOverlapError` if a layer does not meet a grid."""
+    if reader.geobox.crs is None or geobox.crs is None:
+        return
+    if project(reader.footprint, reader.geobox, geobox).intersects(outline(geobox)):
+        return
+    raise NoOverlapError(
+        f"{name!r} does not meet the target grid: it covers {describe_bounds(reader.geobox)} "
+        f"({crs_name(reader.geobox.crs)}), the target {describe_bounds(geobox)} "
+        f"({crs_name(geobox.crs)}). Check that both CRSs are right and that the layers show the "
+        f"same place."
+    )
