@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     from geoxr.errors import GeoxrError
     from geoxr.export.zarr import open_zarr
     from geoxr.grid.classes import Classes
-    from geoxr.transforms.statistics import stats
     from geoxr.products import Band, Product, list_products, open_product
     from geoxr.sample.chip import ChipPlan
     from geoxr.sample.split import split_blocks
     from geoxr.tasks import load_task
+    from geoxr.transforms.statistics import stats
     from geoxr.warp.reproject import reproject, reproject_match
 
 

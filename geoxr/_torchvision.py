@@ -85,11 +85,11 @@ def _operators_load(folder: Path) -> bool:
 
 
 def _register() -> None:
-    """Register what is missing; somebody else may have mended a part of it."""
+    """Register what is missing; an earlier call or somebody else may have mended a part of it."""
     import torch
 
     global _library
-    _library = torch.library.Library("torchvision", "FRAGMENT")
+    _library = _library or torch.library.Library("torchvision", "FRAGMENT")
     boxes = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
     regions = (
         "(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, "

@@ -131,7 +131,7 @@ class LayerAccessor(_Common):
 
     @property
     def kind(self) -> Kind:
-        """ "categorical" for label rasters, else "continuous"."""
+        """Whether it has classes ("categorical") or quantities ("continuous")."""
         from geoxr.grid.geobox import kind_of
 
         return kind_of(self._obj)

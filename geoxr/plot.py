@@ -111,8 +111,9 @@ def stretch(pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
 def bands_to_draw(
     da: xr.DataArray, reader: WindowReader, bands: Sequence[str | int] | None
 ) -> list[str | int]:
+    """Choose the bands of a picture: those asked for, red, green and blue, or the first ones."""
     if bands is not None:
-        picked = [bands] if isinstance(bands, str | int) else list(bands)
+        picked: list[str | int] = [bands] if isinstance(bands, str | int) else list(bands)
         if len(picked) not in (1, 3):
             raise ArgumentError(f"A picture has 1 band or 3 (red, green, blue), not {len(picked)}.")
         return picked
@@ -130,9 +131,7 @@ def _frame(geobox: GeoBox) -> tuple[float, float, float, float]:
     return left, right, bottom, top
 
 
-def _draw_image(
-    ax: Any, pixels: np.ndarray, valid: np.ndarray, geobox: GeoBox, units: str
-) -> None:
+def _draw_image(ax: Any, pixels: np.ndarray, valid: np.ndarray, geobox: GeoBox, units: str) -> None:
     scaled = stretch(pixels, valid)
     if len(pixels) == 3:
         rgba = np.dstack([*scaled, valid.astype("float32")])

@@ -101,7 +101,9 @@ def merge(
     return xr.Dataset(variables)
 
 
-def validity_layer(reader: WindowReader, name: str, coords: Mapping[str, xr.Variable]) -> xr.DataArray:
+def validity_layer(
+    reader: WindowReader, name: str, coords: Mapping[str, xr.Variable]
+) -> xr.DataArray:
     """Return the lazy boolean layer that says where `reader` is valid in all bands."""
     return as_layer(
         Validity(reader),
@@ -195,9 +197,7 @@ def _check_overlaps(readers: Mapping[str, WindowReader], target: GeoBox) -> None
             raise NoOverlapError(_no_overlap(name, reader, target, others[0] if others else None))
 
 
-def _no_overlap(
-    name: str, reader: WindowReader, target: GeoBox, other: WindowReader | None
-) -> str:
+def _no_overlap(name: str, reader: WindowReader, target: GeoBox, other: WindowReader | None) -> str:
     against = target if other is None else other.geobox
     return (
         f"Layer {name!r} and the others have no common ground: it covers "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -56,7 +57,7 @@ class Mosaic(View):
         return None if self.overlap == "count" else self.source.nodata
 
     @cached_property
-    def masked(self) -> bool:  # type: ignore[override]
+    def masked(self) -> bool:
         """Whether pixels alone do not tell validity."""
         if self.overlap == "count":
             return False
@@ -68,7 +69,7 @@ class Mosaic(View):
         return not marked and not self.footprint.covers(outline(self.geobox))
 
     @cached_property
-    def footprint(self) -> shapely.Geometry:  # type: ignore[override]
+    def footprint(self) -> shapely.Geometry:
         """Outline of all scenes together."""
         return shapely.union_all([scene.footprint for scene in self.scenes])
 
@@ -152,6 +153,7 @@ class Mosaic(View):
             out[...], good[...] = number, True
             return
         good[...] = number > 0
+        reduce: dict[str, Callable[..., np.ndarray]]
         reduce = {"mean": np.nanmean, "median": np.nanmedian, "min": np.nanmin, "max": np.nanmax}
         if not hits:
             out[...] = fill_of(self)

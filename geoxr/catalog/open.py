@@ -12,7 +12,7 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from geoxr.catalog.paths import find_files
-from geoxr.catalog.scenes import Scene, Target, Time, layer_of, select_bands
+from geoxr.catalog.scenes import Scene, Target, layer_of, select_bands
 from geoxr.errors import ArgumentError
 from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import geobox_of, parse_crs, require_crs
@@ -88,7 +88,7 @@ def open_raster(
     CRSMismatchError
         If the files have several CRSs and no target was given.
     """
-    given = None if crs is None or isinstance(crs, str) and crs == "auto" else parse_crs(crs)
+    given = None if crs is None or (isinstance(crs, str) and crs == "auto") else parse_crs(crs)
     if isinstance(paths, Mapping):
         infos = {name: _open(path, given, nodata) for name, path in paths.items()}
         reader = stack_bands(infos)

@@ -126,7 +126,9 @@ def _grid(scenes: Sequence[Scene], target: Target) -> GeoBox:
     boxes = [scene.reader.geobox for scene in scenes]
     if target.like is not None:
         if target.crs is not None or target.resolution is not None or target.bounds is not None:
-            raise ArgumentError("like= already fixes the grid: leave out crs, resolution and bounds.")
+            raise ArgumentError(
+                "like= already fixes the grid: leave out crs, resolution and bounds."
+            )
         return target.like if isinstance(target.like, GeoBox) else geobox_of(target.like)
     if target.open and len(scenes) == 1:
         return boxes[0]
@@ -134,9 +136,7 @@ def _grid(scenes: Sequence[Scene], target: Target) -> GeoBox:
     one_lattice = all(lattice_offset(boxes[0], box) is not None for box in boxes)
     native = same_crs(boxes[0].crs, parse_crs(crs)) and target.resolution is None
     align = target.align or ("keep" if one_lattice and native else "snap")
-    return target_grid(
-        boxes, crs=crs, size=target.resolution, box=target.bounds, align=align
-    )
+    return target_grid(boxes, crs=crs, size=target.resolution, box=target.bounds, align=align)
 
 
 def _crs(scenes: Sequence[Scene], target: Target) -> CRSLike:

@@ -120,7 +120,10 @@ def _headline(report: dict[str, Any]) -> str:
 
 def table(report: dict[str, Any], out: Path) -> str:
     """Return the table at the end: scores, files, times."""
-    lines = ["", f"{'IoU on validation blocks':<28}" + "".join(f"{n:>18}" for n in report["scores"])]
+    lines = [
+        "",
+        f"{'IoU on validation blocks':<28}" + "".join(f"{n:>18}" for n in report["scores"]),
+    ]
     scores = list(report["scores"].values())
     for name in report["classes"].values():
         cells = [_number(score["iou"].get(name)) for score in scores]

@@ -119,7 +119,7 @@ def _template(ds: xr.Dataset, readers: dict[str, WindowReader]) -> xr.Dataset:
 
     variables = {}
     for name, reader in readers.items():
-        base = ds[name] if name in ds else None
+        base = ds.get(name)
         dims: tuple[Any, ...] = tuple(d for d in DIMS if d in base.dims) if base is not None else ()
         if base is None:
             parent = ds[name.removesuffix(VALID_SUFFIX)]
@@ -132,7 +132,9 @@ def _template(ds: xr.Dataset, readers: dict[str, WindowReader]) -> xr.Dataset:
         empty = dask.array.zeros(shape, dtype=reader.dtype, chunks=-1)
         variables[name] = xr.Variable(dims, empty, attrs)
     grid = geobox_of(ds)
-    coords = {k: v.variable for k, v in ds.coords.items() if set(v.dims) <= {"band", "time", "y", "x"}}
+    coords = {
+        k: v.variable for k, v in ds.coords.items() if set(v.dims) <= {"band", "time", "y", "x"}
+    }
     coords[GRID_MAPPING] = spatial_ref(crs_of(ds), grid.affine)
     return xr.Dataset(variables, coords=coords, attrs=ds.attrs)
 
@@ -162,8 +164,11 @@ def create_store(
             )
         stored[name].attrs.update(conventions, grid_mapping=GRID_MAPPING)
         stored[name].encoding = {}
-        # The attribute means what a layer means by it; _FillValue would turn labels into floats.
+        # _FillValue would turn labels into floats; the fill value of Zarr is only what a chunk holds
+        # that was never written.
         encoding[str(name)]["_FillValue"] = None
+        if "nodata" in variable.attrs:
+            encoding[str(name)]["fill_value"] = variable.dtype.type(variable.attrs["nodata"])
     stored.attrs.update(conventions)
     with warnings.catch_warnings():
         # Zarr 3 has no final specification of strings and of consolidated metadata yet.
@@ -206,7 +211,9 @@ def open_zarr(store: PathLike) -> xr.Dataset:
             path, engine="zarr", chunks=None, cache=False, mask_and_scale=False, decode_coords=True
         )
     except Exception as error:
-        raise NotARasterError(f"{path} is not a Zarr store that can be opened ({error}).") from error
+        raise NotARasterError(
+            f"{path} is not a Zarr store that can be opened ({error})."
+        ) from error
     if GRID_MAPPING in raw.data_vars:
         raw = raw.set_coords(GRID_MAPPING)
     names = [str(n) for n, v in raw.data_vars.items() if {"y", "x"} <= set(v.dims)]
@@ -217,7 +224,9 @@ def open_zarr(store: PathLike) -> xr.Dataset:
     layers = {}
     for name in names:
         layers[name] = with_coords_of(_layer(raw, name, grid, coords), raw[name])
-    attrs = {key: value for key, value in raw.attrs.items() if not str(key).startswith(_CONVENTIONS)}
+    attrs = {
+        key: value for key, value in raw.attrs.items() if not str(key).startswith(_CONVENTIONS)
+    }
     return xr.Dataset(layers, attrs=attrs)
 
 

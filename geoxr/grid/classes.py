@@ -86,7 +86,9 @@ class Classes:
 
     def free_code(self) -> int:
         """Return a code that fits `dtype` and is not a class: 0 if free, else the largest number."""
-        return 0 if 0 not in self.values and self.dtype.kind == "u" else int(np.iinfo(self.dtype).max)
+        return (
+            0 if 0 not in self.values and self.dtype.kind == "u" else int(np.iinfo(self.dtype).max)
+        )
 
     def rgb(self) -> np.ndarray:
         """Colours as uint8 (K, 3)."""

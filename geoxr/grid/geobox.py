@@ -271,7 +271,7 @@ def nodata_of(array: xr.DataArray) -> float | int | None:
 
 
 def kind_of(array: xr.DataArray) -> Kind:
-    """"categorical" for label rasters, else "continuous"."""
+    """Whether a layer has classes ("categorical") or quantities ("continuous")."""
     kind = array.attrs.get("kind")
     if kind in ("categorical", "continuous"):
         return kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +68,4 @@ class Window:
 
 def _cuts(start: int, stop: int, size: int) -> list[tuple[int, int]]:
     edges = [start, *range((start // size + 1) * size, stop, size), stop]
-    return [(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+    return [(a, b) for a, b in pairwise(edges) if b > a]

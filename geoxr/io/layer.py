@@ -71,8 +71,8 @@ class LayerArray(BackendArray):
             bands, times = tuple(where["band"]), tuple(where["time"])
             _fill(self.reader, out, bands, times, where["y"], where["x"])
         dropped = tuple(
-            i for i, dim in enumerate(DIMS) if dim not in picks or np.ndim(picks[dim]) == 0
-            and not isinstance(picks[dim], slice)
+            i for i, dim in enumerate(DIMS) if dim not in picks or (np.ndim(picks[dim]) == 0
+            and not isinstance(picks[dim], slice))
         )  # fmt: skip
         return out.squeeze(axis=dropped)
 

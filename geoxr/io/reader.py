@@ -45,19 +45,39 @@ class WindowReader(Protocol):
     """
 
     @property
-    def geobox(self) -> GeoBox: ...
+    def geobox(self) -> GeoBox:
+        """Grid of the source."""
+        ...
+
     @property
-    def dtype(self) -> np.dtype: ...
+    def dtype(self) -> np.dtype:
+        """Type of the pixels."""
+        ...
+
     @property
-    def bands(self) -> tuple[str, ...]: ...
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands."""
+        ...
+
     @property
-    def times(self) -> tuple[np.datetime64, ...] | None: ...
+    def times(self) -> tuple[np.datetime64, ...] | None:
+        """Time steps."""
+        ...
+
     @property
-    def nodata(self) -> float | int | None: ...
+    def nodata(self) -> float | int | None:
+        """Number that marks missing pixels."""
+        ...
+
     @property
-    def masked(self) -> bool: ...
+    def masked(self) -> bool:
+        """Whether pixels alone do not tell validity."""
+        ...
+
     @property
-    def footprint(self) -> shapely.Geometry: ...
+    def footprint(self) -> shapely.Geometry:
+        """Outline of the data."""
+        ...
 
     def read(
         self,
@@ -171,7 +191,9 @@ def reduce_valid(per_band: np.ndarray, valid: np.ndarray) -> None:
 
 def everything(reader: WindowReader) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Positions of all bands and all times."""
-    return tuple(range(len(reader.bands))), tuple(range(1 if reader.times is None else len(reader.times)))
+    return tuple(range(len(reader.bands))), tuple(
+        range(1 if reader.times is None else len(reader.times))
+    )
 
 
 def read_window(

@@ -56,7 +56,9 @@ def resolve(array: xr.DataArray, validity: xr.DataArray | None = None) -> Resolv
         reader = _sliced(data.array, data.key.tuple, geobox)
         if reader is not None:
             return Resolved(reader, None)
-        return Resolved(_through_xarray(array, geobox, validity), "it was picked with steps or lists")
+        return Resolved(
+            _through_xarray(array, geobox, validity), "it was picked with steps or lists"
+        )
     reader = _through_xarray(array, geobox, validity)
     if isinstance(data, np.ndarray):
         return Resolved(reader, None)
@@ -124,7 +126,7 @@ def _through_xarray(
     array: xr.DataArray, geobox: GeoBox, validity: xr.DataArray | None
 ) -> VariableReader:
     layer = _layer_array(array.variable._data)
-    bands = ("1",)
+    bands: tuple[str, ...] = ("1",)
     if "band" in array.dims:
         bands = tuple(str(name) for name in array["band"].values) if "band" in array.coords else (
             tuple(str(i + 1) for i in range(array.sizes["band"]))

@@ -161,6 +161,8 @@ def _transformed(frame: geopandas.GeoDataFrame, geobox: GeoBox) -> geopandas.Geo
     if frame.empty:
         raise ArgumentError("The vector layer has no features with a geometry.")
     target = require_crs(geobox, "The grid").proj
+    # Before anything else: GEOS densifies invalid polygons through buffer(0), which loses parts.
+    frame = frame.set_geometry(frame.geometry.make_valid())
     if not frame.crs.equals(target, ignore_axis_order=True):
         # Straight edges of the source are bent in the target, so they get more vertices first.
         box = shapely.box(*outline(geobox).bounds)
@@ -208,7 +210,7 @@ def _values(
         return column.to_numpy("int64"), known
     if known is None:
         names = sorted(set(column.astype(str)))
-        known = Classes.of({fill: "background"} | {i: name for i, name in enumerate(names, 1)})
+        known = Classes.of({fill: "background"} | dict(enumerate(names, 1)))
     codes = dict(zip(known.names, known.values, strict=True))
     missing = sorted(set(column.astype(str)) - set(codes))
     if missing:

@@ -271,10 +271,10 @@ class Validity(View):
 
     source: WindowReader
 
-    bands = ("valid",)  # type: ignore[assignment]
-    nodata = None  # type: ignore[assignment]
-    masked = False  # type: ignore[assignment]
-    dtype = np.dtype(bool)  # type: ignore[assignment]
+    bands = ("valid",)
+    nodata = None
+    masked = False
+    dtype = np.dtype(bool)
 
     @property
     def geobox(self) -> GeoBox:
@@ -308,14 +308,19 @@ class Marked(View):
     """
 
     source: WindowReader
-    nodata: float | int
+    mark: float | int
 
-    masked = False  # type: ignore[assignment]
+    masked = False
 
     @property
     def geobox(self) -> GeoBox:
         """Grid of the source."""
         return self.source.geobox
+
+    @property
+    def nodata(self) -> float | int:
+        """Number that marks missing pixels."""
+        return self.mark
 
     def read(
         self,
@@ -331,8 +336,8 @@ class Marked(View):
         if has_holes(self.source):
             good = np.empty(out.shape, bool)
             self.source.read(window, out, good, bands=bands, times=times, step=step)
-            out[~good] = self.nodata
+            out[~good] = self.mark
         else:
             self.source.read(window, out, None, bands=bands, times=times, step=step)
         if valid is not None:
-            mark_valid(out, self.nodata, valid)
+            mark_valid(out, self.mark, valid)

@@ -112,7 +112,7 @@ class Recipe:
                 self._convert(source, pixels, valid, part)
             elif not same:
                 part[...] = pixels
-            good &= valid.all(axis=0)[0]
+            good &= np.logical_and.reduce(valid)[0]
 
     def _convert(
         self, source: Source, pixels: np.ndarray, valid: np.ndarray, part: np.ndarray
@@ -205,7 +205,9 @@ def make_recipe(
         )
     groups = joined | {name: [name] for name in names if name not in taken}
     slow: dict[str, str] = {}
-    outputs = {name: tuple(_source(ds, part, slow) for part in parts) for name, parts in groups.items()}
+    outputs = {
+        name: tuple(_source(ds, part, slow) for part in parts) for name, parts in groups.items()
+    }
     for name, sources in outputs.items():
         _check_group(name, sources)
     return Recipe(outputs, dtype, fill, ignore_index), slow
@@ -227,6 +229,10 @@ def _check_group(name: str, sources: Sequence[Source]) -> None:
     if len(sources) < 2:
         return
     if len({source.label for source in sources}) > 1:
-        raise ArgumentError(f"concat={{{name!r}: ...}} joins labels and images; they have two types.")
+        raise ArgumentError(
+            f"concat={{{name!r}: ...}} joins labels and images; they have two types."
+        )
     if len({source.steps for source in sources}) > 1:
-        raise ArgumentError(f"concat={{{name!r}: ...}} joins layers with different numbers of dates.")
+        raise ArgumentError(
+            f"concat={{{name!r}: ...}} joins layers with different numbers of dates."
+        )

@@ -7,7 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import overload
 
 import numpy as np
 import torch
@@ -22,6 +22,40 @@ from geoxr.sample.iterate import check_plan
 Batch = dict[str, torch.Tensor]
 
 
+@overload
+def to_torch(
+    ds: xr.Dataset,
+    plan: ChipPlan,
+    *,
+    batch_size: int,
+    shuffle: bool = False,
+    seed: int = 0,
+    transform: Callable[[Batch], Batch] | None = None,
+    concat: Mapping[str, Sequence[str]] | None = None,
+    threads: int | None = None,
+    prefetch: int = 2,
+    device: str | torch.device | None = None,
+    dtype: str = "float32",
+    fill: float = 0.0,
+    ignore_index: int = -100,
+) -> ChipLoader: ...
+@overload
+def to_torch(
+    ds: xr.Dataset,
+    plan: ChipPlan,
+    *,
+    batch_size: None = None,
+    shuffle: bool = False,
+    seed: int = 0,
+    transform: Callable[[Batch], Batch] | None = None,
+    concat: Mapping[str, Sequence[str]] | None = None,
+    threads: int | None = None,
+    prefetch: int = 2,
+    device: str | torch.device | None = None,
+    dtype: str = "float32",
+    fill: float = 0.0,
+    ignore_index: int = -100,
+) -> ChipDataset: ...
 def to_torch(
     ds: xr.Dataset,
     plan: ChipPlan,
@@ -126,7 +160,12 @@ class ChipLoader:
         device: str | torch.device | None,
     ) -> None:
         self.plan, self.batch_size, self.shuffle, self.seed = plan, batch_size, shuffle, seed
-        self.transform, self.threads, self.prefetch, self.device = transform, threads, prefetch, device
+        self.transform, self.threads, self.prefetch, self.device = (
+            transform,
+            threads,
+            prefetch,
+            device,
+        )
         self._recipe, self._epoch = recipe, 0
 
     def set_epoch(self, epoch: int) -> None:

@@ -18,8 +18,8 @@ from geoxr.export.zarr import create_store, open_zarr
 from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import GRID_MAPPING, geobox_of, layer_attrs
 from geoxr.grid.window import Window
-from geoxr.io.layer import as_layer, grid_coords
 from geoxr.io.array import VariableReader
+from geoxr.io.layer import as_layer, grid_coords
 from geoxr.load.torch import Batch, ChipLoader, to_torch
 from geoxr.options import options
 from geoxr.sample.chip import ChipPlan, CornerGrid
@@ -173,7 +173,7 @@ class _Run:
                 return scores.argmax(dim=1)
         elif scores.shape == (number, height, width) and not scores.is_floating_point():
             limit = len(self.classes) if self.classes is not None else 255
-            if not (0 <= int(scores.min()) and int(scores.max()) < limit):
+            if not (int(scores.min()) >= 0 and int(scores.max()) < limit):
                 raise ArgumentError(
                     f"The model returns class numbers from {int(scores.min())} to "
                     f"{int(scores.max())}, but they must be 0 to {limit - 1}."
@@ -195,7 +195,9 @@ def _loader(
     names = list(concat[key]) if concat and key in concat else [key]
     missing = [name for name in names if name not in ds]
     if missing:
-        raise ArgumentError(f"The Dataset has no variable {missing[0]!r}; it has {list(ds.data_vars)}.")
+        raise ArgumentError(
+            f"The Dataset has no variable {missing[0]!r}; it has {list(ds.data_vars)}."
+        )
     partners = [name for name in ds.data_vars if str(name).removesuffix("_valid") in names]
     geobox, side = geobox_of(ds), run.size + 2 * run.halo
     shape = (-(-geobox.height // run.size), -(-geobox.width // run.size))

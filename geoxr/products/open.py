@@ -205,9 +205,7 @@ def _date(product: Product, path: str, text: str | None) -> np.datetime64 | None
         ) from error
 
 
-def _scene(
-    product: Product, name: str, files: Mapping[str, _File], bands: Sequence[Band]
-) -> Scene:
+def _scene(product: Product, name: str, files: Mapping[str, _File], bands: Sequence[Band]) -> Scene:
     label = re.sub(r"[_.]+$", "", Path(name).stem)
     if len(product.bands) == 1:
         file = next(iter(files.values()))

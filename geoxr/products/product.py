@@ -32,7 +32,7 @@ class Band:
 
 @dataclass(frozen=True)
 class Product:
-    """A sensor or label product, described so that its files open as a layer.
+    r"""A sensor or label product, described so that its files open as a layer.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Product:
 
     >>> drone = Product(
     ...     name="drone",
-    ...     pattern=r"flight_(?P<date>\\d{8})_(?P<band>red|nir)\\.tif",
+    ...     pattern=r"flight_(?P<date>\d{8})_(?P<band>red|nir)\.tif",
     ...     bands=(Band("red", "red", 0.66), Band("nir", "nir", 0.83)),
     ... )
     >>> drone.match("flight_20230601_nir.tif")["band"]

@@ -37,10 +37,11 @@ def area_geometry(area: Area | None, geobox: GeoBox) -> shapely.Geometry | None:
         shape: Any = area
     elif isinstance(area, tuple | list) and len(area) == 4:
         shape = shapely.box(*area)
-    elif hasattr(area, "to_crs"):
-        if area.crs is not None and geobox.crs is not None:
-            area = area.to_crs(require_crs(geobox, "The Dataset").proj)
-        shape = area.union_all()
+    elif not isinstance(area, tuple) and hasattr(area, "to_crs"):
+        frame: Any = area
+        if frame.crs is not None and geobox.crs is not None:
+            frame = frame.to_crs(require_crs(geobox, "The Dataset").proj)
+        shape = frame.union_all()
     else:
         raise ArgumentError(
             f"aoi must be a shapely geometry in the CRS of the Dataset, a GeoDataFrame, a GeoSeries "
@@ -96,7 +97,7 @@ def chip_size(
     ChipError
         If the size is not positive, or chips are larger than the grid.
     """
-    pair = (size, size) if np.isscalar(size) else tuple(size)  # type: ignore[arg-type]
+    pair = (size, size) if isinstance(size, int | float | np.number) else tuple(size)
     if units == "crs":
         x, y = resolution(geobox)
         pair = (pair[0] / y, pair[1] / x)

@@ -102,10 +102,7 @@ def _drawn(draw: RandomDraw, epoch: int) -> CornerList:
         tries = max(2 * missing, 256)
         chosen = rng.choice(len(legal), tries, p=room / room.sum())
         corners = np.stack(
-            [
-                legal[chosen, axis] + rng.integers(0, legal[chosen, axis + 2])
-                for axis in (0, 1)
-            ],
+            [legal[chosen, axis] + rng.integers(0, legal[chosen, axis + 2]) for axis in (0, 1)],
             axis=1,
         )
         keep = np.zeros(tries, bool)

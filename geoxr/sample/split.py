@@ -73,7 +73,9 @@ def split_blocks(
             f"{len(blocks)} blocks of {block:g} {crs_units(geobox)} are too few for {len(shares)} "
             f"splits. Make block smaller."
         )
-    owner = _deal(shapely.area(shapely.intersection(blocks, data)), shares, np.random.default_rng(seed))
+    owner = _deal(
+        shapely.area(shapely.intersection(blocks, data)), shares, np.random.default_rng(seed)
+    )
     areas = [shapely.union_all(blocks[owner == split]) for split in range(len(shares))]
     return tuple(
         geopandas.GeoSeries(_apart(areas, split, gap) & data, crs=crs.proj)

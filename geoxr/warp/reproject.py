@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -156,7 +156,7 @@ def _map_layers(
     if isinstance(obj, xr.DataArray):
         return warp_layer(obj, geobox, coords=coords, resampling=resampling)
     layers = {
-        name: warp_layer(cast(xr.DataArray, obj[name]), geobox, coords=coords, resampling=resampling)
+        name: warp_layer(obj[name], geobox, coords=coords, resampling=resampling)
         for name in obj.data_vars
         if {"y", "x"} <= set(obj[name].dims)
     }

@@ -54,7 +54,7 @@ def target_grid(
     if box is None:
         frame = GeoBox((1, 1), Affine.identity(), wanted)
         shapes = [project(outline(source), source, frame) for source in sources]
-        box = tuple(shapely.total_bounds(shapes))  # type: ignore[assignment]
+        box = tuple(shapely.total_bounds(shapes))
     assert box is not None
     if not all(map(math.isfinite, box)) or box[0] >= box[2] or box[1] >= box[3]:
         raise ArgumentError(f"The bounds of the target {box} are not (left, bottom, right, top).")

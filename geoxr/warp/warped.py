@@ -31,7 +31,7 @@ class Warped(View):
     resampling: Resampling
 
     @cached_property
-    def masked(self) -> bool:  # type: ignore[override]
+    def masked(self) -> bool:
         """Whether pixels alone do not tell validity: what the source does not cover needs a mark."""
         if self.source.masked:
             return True
@@ -40,9 +40,11 @@ class Warped(View):
         return not self.footprint.covers(outline(self.geobox))
 
     @cached_property
-    def footprint(self) -> shapely.Geometry:  # type: ignore[override]
+    def footprint(self) -> shapely.Geometry:
         """Outline of the source in the target CRS, within the target grid."""
-        return project(self.source.footprint, self.source.geobox, self.geobox) & outline(self.geobox)
+        return project(self.source.footprint, self.source.geobox, self.geobox) & outline(
+            self.geobox
+        )
 
     def read(
         self,
@@ -88,7 +90,9 @@ class Warped(View):
             return
         source = _load(self.source, around, bands, times, 1)
         corner = around.row, around.col
-        per_band = valid if valid is not None and valid.shape == out.shape else np.empty(out.shape, bool)
+        per_band = (
+            valid if valid is not None and valid.shape == out.shape else np.empty(out.shape, bool)
+        )
         fill = out.dtype.type(fill_of(self.source))
         for t, (pixels, good) in enumerate(zip(*source, strict=True)):
             if self.resampling == "nearest":

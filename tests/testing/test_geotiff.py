@@ -73,7 +73,11 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match="4"):
         write_geotiff(
-            path, np.ones((3, 3), "uint8"), crs=None, transform=TRANSFORM, colormap={0: (1, 2, 3, 4, 4)}
+            path,
+            np.ones((3, 3), "uint8"),
+            crs=None,
+            transform=TRANSFORM,
+            colormap={0: (1, 2, 3, 4, 4)},
         )
     with rasterio.open(path) as file:
         assert file.read(1).sum() == 9

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+import geoxr as gx
+from geoxr.testing import LandsatCDL, write_geotiff
+
+UTM = Affine(10, 0, 500_000, 0, -10, 5_200_000)
+
+
+def test_layers_of_several_crs_share_the_grid_of_like(farmland: LandsatCDL) -> None:
+    image = gx.open_product("landsat8-l2-sr", farmland.scenes, time="collapse", crs="auto")
+    label = gx.open_product("cdl", farmland.cdl)
+    ds = gx.merge({"image": image, "mask": label}, like="mask")
+    assert ds.geoxr.crs.epsg == 5070
+    assert ds["image"].geoxr.geobox == ds["mask"].geoxr.geobox == ds.geoxr.geobox
+    assert ds["image"].dims == ("band", "y", "x")
+    assert ds["mask"].geoxr.classes.names[0] == "Corn"
+    assert ds["image"]["common_name"].values.tolist()[3] == "red"
+    whole = label.sel(y=ds.y, x=ds.x)
+    np.testing.assert_array_equal(ds["mask"].values, whole.values)
+
+
+def test_inner_is_what_all_share_and_outer_what_any_covers(tmp_path: Path) -> None:
+    a = write_geotiff(tmp_path / "a.tif", np.full((10, 10), 3, "uint8"), crs=32633, transform=UTM)
+    moved = UTM @ Affine.translation(4, -2)
+    b = write_geotiff(tmp_path / "b.tif", np.full((10, 10), 7, "uint8"), crs=32633, transform=moved)
+    layers = {"a": gx.open_raster(a), "b": gx.open_raster(b)}
+    inner = gx.merge(layers)
+    assert (inner.sizes["y"], inner.sizes["x"]) == (8, 6)
+    assert (inner["a"].values == 3).all()
+    assert (inner["b"].values == 7).all()
+    assert "a_valid" not in inner
+    outer = gx.merge(layers, join="outer")
+    assert (outer.sizes["y"], outer.sizes["x"]) == (12, 14)
+    assert outer["a_valid"].values.sum() == outer["b_valid"].values.sum() == 100
+    assert (outer["a"].values[0][outer["a_valid"].values] == 3).all()
+    assert (outer["b"].values[0][outer["b_valid"].values] == 7).all()
+
+
+def test_like_can_be_a_geobox(utm_image: Path, label_3035: Path) -> None:
+    geobox = GeoBox((50, 60), UTM @ Affine.translation(20, 20), "EPSG:32633")
+    layers = {
+        "image": gx.open_raster(utm_image),
+        "mask": gx.open_raster(label_3035, kind="categorical"),
+    }
+    assert gx.merge(layers, like=geobox).geoxr.geobox == geobox
+
+
+def test_layers_without_common_ground_are_told_with_both_places(
+    tmp_path: Path, utm_image: Path
+) -> None:
+    far = write_geotiff(
+        tmp_path / "far.tif",
+        np.ones((10, 10), "uint8"),
+        crs=32633,
+        transform=Affine(10, 0, 5e5, 0, -10, 2e5),
+    )
+    layers = {"image": gx.open_raster(utm_image), "mask": gx.open_raster(far)}
+    with pytest.raises(
+        gx.errors.NoOverlapError, match=r"'mask'.*1\.8.*EPSG:4326.*46\.9.*EPSG:4326"
+    ):
+        gx.merge(layers)
+
+
+def test_bad_arguments_are_named(utm_image: Path) -> None:
+    image = gx.open_raster(utm_image)
+    with pytest.raises(gx.errors.ArgumentError, match="nothing to merge"):
+        gx.merge({})
+    with pytest.raises(gx.errors.ArgumentError, match="'mask' is none of the layers image"):
+        gx.merge({"image": image}, like="mask")
+    with pytest.raises(gx.errors.ArgumentError, match='must be "inner" or "outer"'):
+        gx.merge({"image": image}, join="left")  # type: ignore[arg-type]
+
+
+def test_computed_integers_do_not_know_their_validity(utm_image: Path) -> None:
+    loaded = gx.open_raster(utm_image).load()
+    with pytest.raises(gx.errors.ValidityError, match=r"write_nodata\(0\)"):
+        _ = loaded.geoxr.valid
+    trusted = loaded.geoxr.write_nodata(0)
+    np.testing.assert_array_equal(trusted.geoxr.valid.values, (loaded.values != 0).all(axis=0))
