@@ -26,6 +26,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             text = " ".join(str(error).split()) or type(error).__name__
             print(f"geoxr: {text}", file=sys.stderr)
         return 1
+    except Exception as error:
+        if arguments.debug:
+            raise
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        print(
+            f"geoxr: something unforeseen went wrong ({what}). Run it again with --debug to see where, "
+            f"and please report it.",
+            file=sys.stderr,
+        )
+        return 2
     return 0
 
 

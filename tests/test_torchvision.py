@@ -20,7 +20,13 @@ torchvision = pytest.importorskip("torchvision")
 
 def in_fresh_python(*parts):
     """Run code in an interpreter of its own and return the words of the last line it prints."""
-    command = [sys.executable, "-c", "\n".join(textwrap.dedent(part) for part in parts)]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        "\n".join(textwrap.dedent(part) for part in parts),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1].split()

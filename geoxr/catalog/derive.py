@@ -10,10 +10,10 @@ from geoxr.catalog.merge import validity_layer
 from geoxr.catalog.mosaic import covered
 from geoxr.errors import ArgumentError, ClassesError
 from geoxr.grid.classes import Classes, default_colors
-from geoxr.grid.geobox import classes_of, kind_of
+from geoxr.grid.geobox import classes_of
 from geoxr.grid.window import Window
 from geoxr.io.gdal import storable
-from geoxr.io.layer import as_layer, grid_coords, with_coords_of
+from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.reader import WindowReader, read_window
 from geoxr.io.resolve import known_validity, resolve
 from geoxr.io.views import Marked
@@ -47,17 +47,7 @@ def write_nodata(da: xr.DataArray, value: float) -> xr.DataArray:
     number = storable(value, reader.dtype)
     if number is None:
         raise ArgumentError(f"A pixel of type {reader.dtype} cannot be {value!r}.")
-    attrs = {key: v for key, v in da.attrs.items() if key != "nodata"}
-    layer = as_layer(
-        Marked(reader, number),
-        name=None if da.name is None else str(da.name),
-        kind=kind_of(da),
-        classes=classes_of(da),
-        attrs=attrs,
-        coords=grid_coords(da),
-        squeeze="band" not in da.dims,
-    )
-    return with_coords_of(layer, da)
+    return layer_like(da, Marked(reader, number), coords=grid_coords(da))
 
 
 def present_classes(da: xr.DataArray) -> Classes:

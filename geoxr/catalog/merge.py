@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 from geoxr.catalog.mosaic import covered
 from geoxr.errors import ArgumentError, NoOverlapError
 from geoxr.grid.geobox import (
+    band_dim,
     crop,
     crs_name,
     describe_bounds,
@@ -25,7 +26,7 @@ from geoxr.grid.geobox import (
 from geoxr.grid.window import Window
 from geoxr.io.layer import as_layer, grid_coords
 from geoxr.io.reader import WindowReader
-from geoxr.io.resolve import has_reader, resolve
+from geoxr.io.resolve import canonical, has_reader, resolve
 from geoxr.io.views import Validity
 from geoxr.typing import Resampling
 from geoxr.warp.reproject import warp_layer
@@ -88,6 +89,7 @@ def merge(
     if join == "inner":
         _check_overlaps(readers, target)
     shared = coords
+    layers = _distinct_bands(layers)
     variables: dict[str, xr.DataArray] = {}
     for name, layer in layers.items():
         variable = warp_layer(layer.rename(name), target, coords=shared, resampling=resampling)
@@ -101,6 +103,27 @@ def merge(
     return xr.Dataset(variables)
 
 
+def _distinct_bands(layers: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
+    """Give layers with other bands than the first a band dimension of their own, ``band_<name>``.
+
+    On a shared dimension xarray would join the names of the bands and fill up with NaN.
+    """
+    first: list[str] | None = None
+    result = {}
+    for name, layer in layers.items():
+        dim = band_dim(layer.dims)
+        if dim is not None:
+            bands = list(canonical(layer)[0])
+            first = bands if first is None else first
+            if bands != first:
+                own = {
+                    c: f"{c}_{name}" for c in layer.coords if layer[c].dims == (dim,) and c != dim
+                }
+                layer = layer.rename({dim: f"band_{name}", **own})
+        result[name] = layer
+    return result
+
+
 def validity_layer(
     reader: WindowReader, name: str, coords: Mapping[str, xr.Variable]
 ) -> xr.DataArray:
@@ -111,7 +134,7 @@ def validity_layer(
         kind="categorical",
         attrs={"long_name": f"where {name} is valid"},
         coords=coords,
-        squeeze=True,
+        band=None,
     )
 
 

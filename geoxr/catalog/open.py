@@ -209,5 +209,5 @@ def open_vector(
     stem = Path(path_or_gdf).stem if isinstance(path_or_gdf, str | os.PathLike) else "vector"
     return as_layer(
         reader, name=stem, kind="categorical", classes=known, attrs={"units": "1"}, coords=coords,
-        squeeze=True,
+        band=None,
     )  # fmt: skip

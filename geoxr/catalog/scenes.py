@@ -62,7 +62,7 @@ def layer_of(
     classes: Classes | None,
     attrs: Mapping[str, Any],
     name: str | None = None,
-    squeeze: bool = False,
+    band: str | None = "band",
 ) -> xr.DataArray:
     """Lay scenes onto one grid, by date or all together. Reads no pixel."""
     if overlap not in OVERLAPS:
@@ -85,7 +85,7 @@ def layer_of(
         reader = _by_date(placed, dates, overlap)
     else:
         reader = _together(placed, overlap)
-    return as_layer(reader, name=name, kind=kind, classes=classes, attrs=attrs, squeeze=squeeze)
+    return as_layer(reader, name=name, kind=kind, classes=classes, attrs=attrs, band=band)
 
 
 def _together(readers: Sequence[WindowReader], overlap: Overlap) -> WindowReader:

@@ -10,7 +10,7 @@ import shapely
 import xarray as xr
 
 from geoxr.catalog.derive import present_classes, write_nodata
-from geoxr.catalog.merge import merge
+from geoxr.catalog.merge import layer_reader, merge
 from geoxr.catalog.mosaic import covered
 from geoxr.catalog.open import open_raster
 from geoxr.demo.settings import Settings
@@ -47,7 +47,7 @@ class Layers:
     @property
     def channels(self) -> int:
         """Bands of all images together."""
-        return sum(self.ds[name].sizes["band"] for name in self.concat["image"])
+        return sum(len(layer_reader(self.ds, name).bands) for name in self.concat["image"])
 
 
 def open_made(made: LandsatCDL) -> Layers:

@@ -10,8 +10,8 @@ import xarray as xr
 from geoxr.demo.inputs import Layers, sites
 from geoxr.demo.settings import Settings
 from geoxr.errors import ChipError
-from geoxr.grid.geobox import geobox_of, kind_of, resolution
-from geoxr.io.layer import as_layer, grid_coords
+from geoxr.grid.geobox import geobox_of, resolution
+from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.resolve import resolve
 from geoxr.io.views import Cropped
 from geoxr.load.torch import ChipLoader, to_torch
@@ -75,10 +75,7 @@ def shifted(ds: xr.Dataset, pixels: int) -> xr.Dataset:
     """Return the Dataset with its labels moved up and left by whole pixels (negative control)."""
     array = ds["mask"]
     reader = Cropped(resolve(array).reader, geobox_of(ds), pixels, pixels)
-    moved = as_layer(
-        reader, name="mask", kind=kind_of(array), attrs=array.attrs, coords=grid_coords(ds),
-        squeeze=True,
-    )  # fmt: skip
+    moved = layer_like(array, reader, coords=grid_coords(ds))
     return ds.assign(mask=moved)
 
 

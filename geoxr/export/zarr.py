@@ -16,19 +16,19 @@ from geoxr.errors import ArgumentError, MissingFileError, NotARasterError
 from geoxr.export.staged import staged
 from geoxr.grid.geobox import (
     GRID_MAPPING,
-    classes_of,
+    band_dim,
     coords_of,
     crs_of,
     extent,
     geobox_of,
-    kind_of,
     nodata_of,
     spatial_ref,
 )
 from geoxr.grid.window import Window
 from geoxr.io.array import VariableReader
-from geoxr.io.layer import DIMS, as_layer, grid_coords, with_coords_of
+from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.reader import WindowReader, everything
+from geoxr.io.resolve import canonical
 from geoxr.io.views import Validity
 from geoxr.typing import PathLike
 
@@ -92,7 +92,7 @@ def to_zarr(
         windows = extent(geobox_of(ds)).tiles(shards or chunks)
         tasks = [(name, window) for window in windows for name in readers]
         for name, window in _shown(tasks, progress, "to_zarr"):
-            _write(arrays[name], readers[name], template[name].dims, window)
+            _write(arrays[name], readers[name], window)
     return Path(store)
 
 
@@ -102,15 +102,12 @@ def _shown(tasks: list[Any], progress: bool, label: str) -> Iterator[Any]:
     yield from tqdm(tasks, desc=label, disable=not progress)
 
 
-def _write(array: Any, reader: WindowReader, dims: tuple[Any, ...], window: Window) -> None:
+def _write(array: Any, reader: WindowReader, window: Window) -> None:
     bands, times = everything(reader)
     block = np.empty((len(times), len(bands), window.height, window.width), reader.dtype)
     reader.read(window, block, None, bands=bands, times=times)
-    for axis, dim in reversed(list(enumerate(DIMS))):
-        if dim not in dims:
-            block = block.squeeze(axis)
     rows, cols = window.slices
-    array[..., rows, cols] = block
+    array[..., rows, cols] = block.reshape(*array.shape[:-2], window.height, window.width)
 
 
 def _template(ds: xr.Dataset, readers: dict[str, WindowReader]) -> xr.Dataset:
@@ -120,21 +117,19 @@ def _template(ds: xr.Dataset, readers: dict[str, WindowReader]) -> xr.Dataset:
     variables = {}
     for name, reader in readers.items():
         base = ds.get(name)
-        dims: tuple[Any, ...] = tuple(d for d in DIMS if d in base.dims) if base is not None else ()
-        if base is None:
-            parent = ds[name.removesuffix(VALID_SUFFIX)]
-            dims = tuple(d for d in DIMS if d in parent.dims and d != "band")
-        sizes = {"band": len(reader.bands), "time": len(everything(reader)[1])}
-        shape = tuple(sizes.get(d, ds.sizes.get(d, 1)) for d in dims)
+        parent = ds[name.removesuffix(VALID_SUFFIX)] if base is None else base
+        band = None if base is None else band_dim(base.dims)
+        order = ("time", band, "y", "x")
+        dims = tuple(dim for dim in order if dim is not None and dim in parent.dims)
+        shape = tuple(ds.sizes[dim] for dim in dims)
         attrs = dict(base.attrs) if base is not None else {"kind": "categorical"}
         if f"{name}{VALID_SUFFIX}" in readers:
             attrs["ancillary_variables"] = f"{name}{VALID_SUFFIX}"
         empty = dask.array.zeros(shape, dtype=reader.dtype, chunks=-1)
         variables[name] = xr.Variable(dims, empty, attrs)
     grid = geobox_of(ds)
-    coords = {
-        k: v.variable for k, v in ds.coords.items() if set(v.dims) <= {"band", "time", "y", "x"}
-    }
+    kept = {dim for variable in variables.values() for dim in variable.dims}
+    coords = {key: value.variable for key, value in ds.coords.items() if set(value.dims) <= kept}
     coords[GRID_MAPPING] = spatial_ref(crs_of(ds), grid.affine)
     return xr.Dataset(variables, coords=coords, attrs=ds.attrs)
 
@@ -221,9 +216,10 @@ def open_zarr(store: PathLike) -> xr.Dataset:
         raise NotARasterError(f"{path} holds no variables with the dimensions y and x.")
     grid = geobox_of(raw)
     coords = grid_coords(raw) if GRID_MAPPING in raw.coords else coords_of(grid)
-    layers = {}
-    for name in names:
-        layers[name] = with_coords_of(_layer(raw, name, grid, coords), raw[name])
+    for coord in raw.coords.values():
+        if not {"y", "x"} & set(coord.dims):
+            coord.load()
+    layers = {name: _layer(raw, name, grid, coords) for name in names}
     attrs = {
         key: value for key, value in raw.attrs.items() if not str(key).startswith(_CONVENTIONS)
     }
@@ -236,15 +232,12 @@ def _layer(
     array = raw[name]
     partner = array.attrs.get("ancillary_variables")
     validity = raw[partner].variable if partner in raw else None
-    bands = tuple(str(band) for band in raw["band"].values) if "band" in array.dims else ("1",)
+    bands, variable = canonical(array)
     times = tuple(raw["time"].values) if "time" in array.dims else None
-    reader = VariableReader(array.variable, grid, bands, times, nodata_of(array), validity)
-    kept = {
+    reader = VariableReader(variable, grid, bands, times, nodata_of(array), validity)
+    array.attrs = {
         key: value
         for key, value in array.attrs.items()
         if not str(key).startswith(_CONVENTIONS) and key != "grid_mapping"
     }
-    return as_layer(
-        reader, name=name, kind=kind_of(array), classes=classes_of(array), attrs=kept,
-        coords=coords, squeeze="band" not in array.dims,
-    )  # fmt: skip
+    return layer_like(array, reader, coords=coords)

@@ -8,7 +8,7 @@ there. A rotated grid has no coordinates along ``y`` and ``x``, so these count p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -262,6 +262,12 @@ def _axis(values: np.ndarray, dim: str, lattice: tuple[float, float] | None) -> 
             stride = round(stride)
             return start + (round(first) + 0.5 - stride / 2) * cell, stride * cell
     return float(values[0]) - step / 2, step
+
+
+def band_dim(dims: Iterable[Hashable]) -> str | None:
+    """Name of the band dimension: "band", or "band_<layer>" where layers have different bands."""
+    names = (dim for dim in dims if isinstance(dim, str))
+    return next((dim for dim in names if dim == "band" or dim.startswith("band_")), None)
 
 
 def nodata_of(array: xr.DataArray) -> float | int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,14 @@ from xarray.core import indexing
 
 from geoxr.errors import ReadOnlyError, TooLargeError
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import GRID_MAPPING, coords_of, layer_attrs
+from geoxr.grid.geobox import (
+    GRID_MAPPING,
+    band_dim,
+    classes_of,
+    coords_of,
+    kind_of,
+    layer_attrs,
+)
 from geoxr.grid.window import Window
 from geoxr.io.reader import PIECE, WindowReader
 from geoxr.options import options
@@ -135,12 +142,12 @@ def _fill(
 def as_layer(
     reader: WindowReader,
     *,
-    name: str | None = None,
+    name: Hashable = None,
     kind: Kind = "continuous",
     classes: Classes | None = None,
     attrs: Mapping[str, Any] | None = None,
     coords: Mapping[Any, Any] | None = None,
-    squeeze: bool = False,
+    band: str | None = "band",
 ) -> xr.DataArray:
     """Wrap a reader into a DataArray; no pixel is read.
 
@@ -149,24 +156,43 @@ def as_layer(
     coords : mapping, optional
         Coordinate variables to use instead of computing ``y``, ``x`` and ``spatial_ref`` from the
         grid, so that layers of one grid agree to the last bit.
-    squeeze : bool
-        Leave out the band dimension of a layer with one band.
+    band : str or None
+        Name of the band dimension; None leaves it out of a layer with one band.
     """
-    dims = tuple(
-        dim
-        for dim in DIMS
-        if not (dim == "time" and reader.times is None)
-        and not (dim == "band" and squeeze and len(reader.bands) == 1)
-    )
-    data = indexing.LazilyIndexedArray(LayerArray(reader, dims))
+    assert band is not None or len(reader.bands) == 1
+    left_out = {"time" if reader.times is None else None, "band" if band is None else None}
+    own = tuple(dim for dim in DIMS if dim not in left_out)
+    dims = tuple(band if dim == "band" else dim for dim in own)
+    data = indexing.LazilyIndexedArray(LayerArray(reader, own))
     metadata = layer_attrs(kind=kind, nodata=reader.nodata, classes=classes, extra=attrs or {})
     variable = xr.Variable(dims, data, metadata, encoding={"grid_mapping": GRID_MAPPING})
     labels = dict(coords) if coords is not None else coords_of(reader.geobox)
-    if "band" in dims:
-        labels["band"] = xr.Variable("band", np.array(reader.bands))
+    if band is not None:
+        labels[band] = xr.Variable(band, np.array(reader.bands))
     if reader.times is not None:
         labels["time"] = xr.Variable("time", np.array(reader.times, dtype="datetime64[ns]"))
     return xr.DataArray(variable, coords=labels, name=name)
+
+
+def layer_like(
+    array: xr.DataArray, reader: WindowReader, *, coords: Mapping[Any, Any] | None = None
+) -> xr.DataArray:
+    """Wrap a reader into a layer that is like `array` in all but its pixels and grid."""
+    layer = as_layer(
+        reader,
+        name=array.name,
+        kind=kind_of(array),
+        classes=classes_of(array),
+        attrs={key: value for key, value in array.attrs.items() if key != "nodata"},
+        coords=coords,
+        band=band_dim(array.dims),
+    )
+    extra = {
+        name: coord.variable
+        for name, coord in array.coords.items()
+        if name not in layer.coords and set(coord.dims) <= set(layer.dims) - {"y", "x"}
+    }
+    return layer.assign_coords(extra)
 
 
 def grid_coords(obj: xr.DataArray | xr.Dataset) -> dict[str, xr.Variable]:
@@ -174,13 +200,3 @@ def grid_coords(obj: xr.DataArray | xr.Dataset) -> dict[str, xr.Variable]:
     return {
         name: obj.coords[name].variable for name in ("y", "x", GRID_MAPPING) if name in obj.coords
     }
-
-
-def with_coords_of(layer: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
-    """Return `layer` with those coordinates of `other` that say nothing about the grid."""
-    extra = {
-        name: coord.variable
-        for name, coord in other.coords.items()
-        if name not in layer.coords and set(coord.dims) <= set(layer.dims) - {"y", "x"}
-    }
-    return layer.assign_coords(extra)

@@ -182,11 +182,11 @@ def mark_valid(pixels: np.ndarray, nodata: float | None, valid: np.ndarray) -> N
 
 
 def reduce_valid(per_band: np.ndarray, valid: np.ndarray) -> None:
-    """Copy validity per band into `valid`, which may ask for all bands at once."""
-    if valid.shape[1] == per_band.shape[1]:
+    """Copy validity per band (..., band, y, x) into `valid`, which may ask for all bands at once."""
+    if valid.shape[-3] == per_band.shape[-3]:
         valid[...] = per_band
     else:
-        np.all(per_band, axis=1, keepdims=True, out=valid)
+        np.all(per_band, axis=-3, keepdims=True, out=valid)
 
 
 def everything(reader: WindowReader) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -11,7 +11,7 @@ from odc.geo.geobox import GeoBox
 from xarray.core import indexing
 
 from geoxr.errors import ValidityError
-from geoxr.grid.geobox import extent, geobox_of
+from geoxr.grid.geobox import band_dim, extent, geobox_of
 from geoxr.io.array import VariableReader
 from geoxr.io.layer import LayerArray
 from geoxr.io.reader import WindowReader
@@ -126,17 +126,24 @@ def _through_xarray(
     array: xr.DataArray, geobox: GeoBox, validity: xr.DataArray | None
 ) -> VariableReader:
     layer = _layer_array(array.variable._data)
-    bands: tuple[str, ...] = ("1",)
-    if "band" in array.dims:
-        bands = tuple(str(name) for name in array["band"].values) if "band" in array.coords else (
-            tuple(str(i + 1) for i in range(array.sizes["band"]))
-        )  # fmt: skip
+    bands, variable = canonical(array)
     times = tuple(np.asarray(array["time"].values)) if "time" in array.dims else None
     nodata = layer.reader.nodata if layer is not None else None
     good = None if validity is None else validity.variable
     if good is None and layer is not None and layer.reader.masked:
         good = _stepped_validity(array.variable, layer)
-    return VariableReader(array.variable, geobox, bands, times, nodata, good)
+    return VariableReader(variable, geobox, bands, times, nodata, good)
+
+
+def canonical(array: xr.DataArray) -> tuple[tuple[str, ...], xr.Variable]:
+    """Names of the bands, and the variable with its band dimension called "band"."""
+    dim = band_dim(array.dims)
+    if dim is None:
+        return ("1",), array.variable
+    labels = array[dim].values if dim in array.coords else range(1, array.sizes[dim] + 1)
+    dims = ["band" if name == dim else name for name in array.dims]
+    variable = xr.Variable(dims, array.variable._data, array.attrs)
+    return tuple(str(label) for label in labels), variable
 
 
 def _stepped_validity(variable: xr.Variable, layer: LayerArray) -> xr.Variable | None:

@@ -11,7 +11,7 @@ import xarray as xr
 from geoxr.catalog.merge import layer_names, layer_reader, validity_of
 from geoxr.errors import ArgumentError, ClassesError
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import classes_of, kind_of
+from geoxr.grid.geobox import band_dim, classes_of, kind_of
 from geoxr.grid.window import Window
 from geoxr.io.reader import WindowReader, everything, read_padded
 from geoxr.io.resolve import known_validity, resolve
@@ -221,7 +221,7 @@ def _source(ds: xr.Dataset, name: str, slow: dict[str, str]) -> Source:
         slow[name] = reason
     label = kind_of(array) == "categorical"
     reader = layer_reader(ds, name)
-    flat = "band" not in array.dims or (label and len(reader.bands) == 1)
+    flat = band_dim(array.dims) is None or (label and len(reader.bands) == 1)
     return Source(name, reader, label, classes_of(array), flat)
 
 

@@ -238,7 +238,7 @@ def _as_dataset(template: xr.Dataset, mask: np.ndarray) -> xr.Dataset:
         xr.Variable(("y", "x"), mask), geobox_of(template), ("class",), None, layer.attrs["nodata"]
     )
     return as_layer(
-        reader, name="mask", kind="categorical", attrs=layer.attrs, squeeze=True,
+        reader, name="mask", kind="categorical", attrs=layer.attrs, band=None,
         coords={name: template.coords[name].variable for name in ("y", "x", GRID_MAPPING)},
     ).to_dataset()  # fmt: skip
 

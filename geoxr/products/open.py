@@ -114,7 +114,7 @@ def open_product(
         classes=product.classes,
         attrs=product.attrs(),
         name=product.name,
-        squeeze=product.kind == "categorical",
+        band=None if product.kind == "categorical" else "band",
     )
     if "band" in layer.dims:
         layer = layer.assign_coords(_band_coords(kept))

@@ -8,8 +8,8 @@ import xarray as xr
 
 from geoxr.catalog.merge import layer_names, layer_reader
 from geoxr.errors import GridError
-from geoxr.grid.geobox import classes_of, extent, geobox_of, kind_of, same_grid
-from geoxr.io.layer import as_layer
+from geoxr.grid.geobox import extent, geobox_of, same_grid
+from geoxr.io.layer import layer_like
 from geoxr.io.views import Cropped
 from geoxr.sample.chip import Chip, ChipPlan
 
@@ -56,12 +56,5 @@ def _padded(ds: xr.Dataset, chip: Chip) -> xr.Dataset:
     for name in layer_names(ds):
         array = ds[name]
         reader = Cropped(layer_reader(ds, name), chip.geobox, chip.window.row, chip.window.col)
-        layers[name] = as_layer(
-            reader,
-            name=name,
-            kind=kind_of(array),
-            classes=classes_of(array),
-            attrs=array.attrs,
-            squeeze="band" not in array.dims,
-        )
+        layers[name] = layer_like(array, reader)
     return xr.Dataset(layers, attrs=ds.attrs)

@@ -12,7 +12,6 @@ from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError, NoOverlapError
 from geoxr.grid.geobox import (
-    classes_of,
     crs_name,
     describe_bounds,
     geobox_of,
@@ -22,7 +21,7 @@ from geoxr.grid.geobox import (
     resolution,
     same_crs,
 )
-from geoxr.io.layer import as_layer, grid_coords, with_coords_of
+from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.reader import WindowReader
 from geoxr.io.resolve import resolve
 from geoxr.io.views import Cropped
@@ -178,16 +177,7 @@ def warp_layer(
         resampling = pick_resampling(resampling, kind, source.geobox, geobox, name)
     check_overlap(source, geobox, name)
     reader = onto(source, geobox, resampling or "nearest")
-    layer = as_layer(
-        reader,
-        name=array.name if array.name is None else str(array.name),
-        kind=kind,
-        classes=classes_of(array),
-        attrs=array.attrs,
-        coords=coords,
-        squeeze="band" not in array.dims,
-    )
-    return with_coords_of(layer, array)
+    return layer_like(array, reader, coords=coords)
 
 
 def check_overlap(reader: WindowReader, geobox: GeoBox, name: str) -> None:

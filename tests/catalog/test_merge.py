@@ -82,3 +82,17 @@ def test_computed_integers_do_not_know_their_validity(utm_image: Path) -> None:
         _ = loaded.geoxr.valid
     trusted = loaded.geoxr.write_nodata(0)
     np.testing.assert_array_equal(trusted.geoxr.valid.values, (loaded.values != 0).all(axis=0))
+
+
+def test_layers_with_other_bands_keep_their_own(utm_image: Path) -> None:
+    image = gx.open_raster(utm_image)
+    other = gx.open_raster(utm_image, bands=["nir"])
+    ds = gx.merge({"image": image, "radar": other})
+    assert ds["radar"].dims == ("band_radar", "y", "x")
+    assert ds["radar"].dtype == "uint16"
+    np.testing.assert_array_equal(ds["radar"].values[0], image.values[2])
+    np.testing.assert_array_equal(ds["image"].values, image.values)
+    joined = {"image": ["image", "radar"]}
+    batch = next(iter(ds.geoxr.to_torch(ds.geoxr.grid_chips(50), batch_size=2, concat=joined)))
+    assert batch["image"].shape == (2, 4, 50, 50)
+    assert (batch["image"][:, 2] == batch["image"][:, 3]).all()
