@@ -9,8 +9,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from geoxr import _torchvision
 from geoxr import accessor as _accessor  # registers .geoxr
 from geoxr.options import options
+
+_torchvision.watch()
 
 __version__ = "0.1.0.dev0"
 

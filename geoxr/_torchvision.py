@@ -19,9 +19,13 @@ from __future__ import annotations
 import importlib
 import importlib.machinery
 import importlib.util
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from threading import Lock
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -38,6 +42,59 @@ _library: Any = None  # the operators vanish when their Library is collected
 _NMS_BLOCK = 256
 #: Values gathered at a time; bounds the memory of roi_align.
 _ROI_BLOCK = 1 << 24
+
+
+def watch() -> None:
+    """Heal torchvision when somebody first imports it, without importing torch before that.
+
+    ``import geoxr`` calls this, so that ``import lightning`` works after it.
+    """
+    if not any(isinstance(finder, _Watch) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Watch())
+
+
+class _Watch(MetaPathFinder):
+    """Sees the import of torchvision coming, once."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Register what is missing, and relax torchvision when it has run."""
+        if fullname != "torchvision":
+            return None
+        _stop_watching()
+        spec = importlib.util.find_spec(fullname)
+        if spec is None or spec.origin is None or importlib.util.find_spec("torch") is None:
+            return spec
+        if not _operators_load(Path(spec.origin).parent):
+            _register()
+            spec.loader = _Relaxing(spec)
+        return spec
+
+
+class _Relaxing(Loader):
+    """Runs a module as its own loader does, then relaxes torchvision."""
+
+    def __init__(self, spec: ModuleSpec) -> None:
+        assert spec.loader is not None
+        self._spec, self._loader = spec, spec.loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """Leave it to the own loader."""
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module under its own loader, as if nothing had happened."""
+        self._spec.loader = module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        _relax()
+
+
+def _stop_watching() -> None:
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Watch)]
 
 
 def heal() -> Outcome:
@@ -59,6 +116,7 @@ def heal() -> Outcome:
 
 
 def _heal() -> Outcome:
+    _stop_watching()
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None or importlib.util.find_spec("torch") is None:
         return "absent"

@@ -253,3 +253,25 @@ def test_detection_model_trains_and_predicts():
     sum(losses.values()).backward()
     assert all(torch.isfinite(loss) for loss in losses.values())
     assert {"boxes", "labels", "scores"} == set(model.eval()(images)[0])
+
+
+@pytest.mark.parametrize(
+    "first", ["lightning", "timm", "torchvision", "segmentation_models_pytorch"]
+)
+def test_after_import_geoxr_others_import_in_any_order(first):
+    words = in_fresh_python(
+        f"""
+        import sys
+        import geoxr
+        assert "torch" not in sys.modules
+        import {first}
+        import torch, torchvision
+        boxes = torch.tensor([[0.0, 0.0, 9.0, 9.0], [1.0, 0.0, 9.0, 9.0], [20.0, 20.0, 30.0, 30.0]])
+        kept = torchvision.ops.nms(boxes, torch.tensor([0.5, 0.9, 0.1]), 0.5)
+        assert torchvision.__spec__.loader is torchvision.__loader__
+        from geoxr import _torchvision
+        _torchvision.heal()
+        print(*kept.tolist(), torchvision.__name__)
+        """
+    )
+    assert words == ["1", "2", "torchvision"]

@@ -84,7 +84,7 @@ def _stages(run: Run) -> None:
         stats, chips_per_second = learn.statistics(layers, plans, settings)
     with run.stage("train"):
         task = learn.train(layers, plans, stats, settings)
-        task.trainer.save_checkpoint(work / "checkpoint.ckpt")
+        task.trainer.save_checkpoint(work / "checkpoint.ckpt", weights_only=True)
     with run.stage("score"):
         run.report.update(learn.score(layers, plans, task, settings))
     pieces = sites(layers.ds)

@@ -50,7 +50,7 @@ COLORS: dict[int, tuple[int, int, int]] = {
 
 # What a field carries, and how often.
 _CROPS = np.array([CORN, SOYBEANS, WHEAT, ALFALFA, GRASS], dtype="uint8")
-_CROP_SHARE = np.array([0.28, 0.27, 0.17, 0.16, 0.12])
+_CROP_SHARE = np.array([0.26, 0.26, 0.18, 0.16, 0.14])
 _IRRIGATED = np.array([CORN, ALFALFA, SOYBEANS], dtype="uint8")
 _IRRIGATED_SHARE = np.array([0.4, 0.35, 0.25])
 
@@ -200,7 +200,7 @@ class World:
         )
         fill(WHEAT, 1.4 * checks)
         fill(ALFALFA, 0.1 * value_noise(x, y, 90.0, self._salt("fine")))
-        fill(GRASS, 1.8 * value_noise(x, y, 150.0, self._salt("tussock")))
+        fill(GRASS, 2.2 * value_noise(x, y, 120.0, self._salt("tussock")))
         fill(FOREST, 1.6 * value_noise(x, y, 65.0, self._salt("crowns")))
         block = cell_uniform(
             np.floor(x / 150.0).astype("int64"),
@@ -255,7 +255,7 @@ class World:
 
 
 # Share of the ground that leaves cover, contrast of the texture, and share of trees among leaves.
-_COVER = {CORN: 0.52, SOYBEANS: 0.46, WHEAT: 0.44, ALFALFA: 0.58, GRASS: 0.48, FOREST: 0.66}
+_COVER = {CORN: 0.52, SOYBEANS: 0.46, WHEAT: 0.37, ALFALFA: 0.62, GRASS: 0.48, FOREST: 0.66}
 _COVER |= {WATER: 0.3, DEVELOPED: 0.45}
 _CONTRAST = {CORN: 0.05, SOYBEANS: 0.05, WHEAT: 0.05, ALFALFA: 0.02, GRASS: 0.05, FOREST: 0.12}
 _CONTRAST |= {WATER: 0.0, DEVELOPED: 0.2}

@@ -1,0 +1,1 @@
+"""Speed as ratios, measured in turns in one run; never a timed test."""
