@@ -196,7 +196,7 @@ def _window_in(reader: WindowReader, full: GeoBox, *, clip: bool) -> Window:
         return window & extent(full) if clip else window
     shape = project(reader.footprint, reader.geobox, full)
     if clip:
-        return covered(shape & outline(full), full)
+        return covered(shape & outline(full), full, margin=0)
     inverse = ~full.affine
     corners = np.array([inverse @ point for point in shapely.get_coordinates(shape)])
     left, top = np.floor(corners.min(axis=0)).astype(int)

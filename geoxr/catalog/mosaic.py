@@ -178,8 +178,8 @@ def _cells(part: Window, window: Window, step: int) -> tuple[slice, slice]:
     return slice(row, row - (-part.height // step)), slice(col, col - (-part.width // step))
 
 
-def covered(footprint: shapely.Geometry, geobox: GeoBox) -> Window:
-    """Return the window that holds a footprint, a pixel wider, within the grid."""
+def covered(footprint: shapely.Geometry, geobox: GeoBox, *, margin: int = 1) -> Window:
+    """Return the window of the grid that holds a footprint, wider by `margin` pixels."""
     inverse = ~geobox.affine
 
     def to_pixels(points: np.ndarray) -> np.ndarray:
@@ -190,6 +190,7 @@ def covered(footprint: shapely.Geometry, geobox: GeoBox) -> Window:
     if shapely.is_empty(footprint):
         return Window(0, 0, 0, 0)
     left, top, right, bottom = shapely.bounds(shapely.transform(footprint, to_pixels))
-    row, col = int(np.floor(top)) - 1, int(np.floor(left)) - 1
-    stop_row, stop_col = int(np.ceil(bottom)) + 1, int(np.ceil(right)) + 1
+    # A thousandth of a pixel over the edge is rounding, not another pixel.
+    row, col = (int(np.floor(edge + 1e-3)) - margin for edge in (top, left))
+    stop_row, stop_col = (int(np.ceil(edge - 1e-3)) + margin for edge in (bottom, right))
     return Window(row, col, stop_row - row, stop_col - col) & extent(geobox)

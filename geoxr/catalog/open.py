@@ -19,7 +19,7 @@ from geoxr.grid.geobox import geobox_of, parse_crs, require_crs
 from geoxr.io.gdal import FileInfo, open_file
 from geoxr.io.layer import as_layer, grid_coords
 from geoxr.io.reader import WindowReader
-from geoxr.io.vector import VectorReader, read_vector
+from geoxr.io.vector import Burning, read_vector
 from geoxr.io.views import BandStack
 from geoxr.typing import Align, Bounds, CRSLike, Kind, Overlap, PathLike, Resampling
 from geoxr.warp.reproject import onto
@@ -194,17 +194,9 @@ def open_vector(
     """
     geobox = like if isinstance(like, GeoBox) else geobox_of(like)
     require_crs(geobox, "The grid (like=)")
-    reader: VectorReader
-    reader, known = read_vector(
-        path_or_gdf,
-        geobox,
-        attribute=attribute,
-        classes=classes,
-        all_touched=all_touched,
-        fill=fill,
-        mode=mode,
-        overlap=overlap,
-    )
+    named = None if classes is None else Classes.of(classes)
+    burning = Burning(attribute, named, fill, mode, overlap)
+    reader, known = read_vector(path_or_gdf, geobox, burning, all_touched=all_touched)
     coords = None if isinstance(like, GeoBox) else grid_coords(like)
     stem = Path(path_or_gdf).stem if isinstance(path_or_gdf, str | os.PathLike) else "vector"
     return as_layer(

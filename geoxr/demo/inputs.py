@@ -140,5 +140,5 @@ def sites(ds: xr.Dataset) -> list[xr.Dataset]:
     if geobox.height * geobox.width <= _ONE_PIECE:
         return [ds]
     parts = shapely.get_parts(footprint(ds))
-    return [ds.isel(dict(zip(("y", "x"), covered(part, geobox).slices, strict=True)))
+    return [ds.isel(dict(zip(("y", "x"), covered(part, geobox, margin=0).slices, strict=True)))
             for part in parts]  # fmt: skip

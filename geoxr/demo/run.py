@@ -110,6 +110,7 @@ def _stages(run: Run) -> None:
         bytes=_sizes(work),
     )
     write_json(run.report, work / "report.json")
+    run.report["bytes"] = _sizes(work)
 
 
 def _sizes(directory: Path) -> dict[str, int]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import shapely
+from affine import Affine
 from odc.geo.geobox import GeoBox
+from rasterio.features import rasterize
 
 from geoxr.errors import ArgumentError, ClassesError, MissingFileError, NotARasterError
 from geoxr.grid.classes import Classes
@@ -27,24 +28,50 @@ if TYPE_CHECKING:
 _EDGE = 64
 
 
-@dataclass(frozen=True, eq=False)
-class VectorReader:
-    """Features in the CRS of a grid; see `WindowReader`.
+@dataclass(frozen=True)
+class Features:
+    """Geometries and their values in burn order: later ones lie on top.
 
     Parameters
     ----------
     shapes : tuple of bytes
-        WKB of the features in burn order: later ones lie on top.
+        WKB in the CRS of the grid.
     values : tuple of int
-        Value of each feature.
+    """
+
+    shapes: tuple[bytes, ...]
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Burning:
+    """What is burnt: see `geoxr.open_vector`."""
+
+    attribute: str | None
+    classes: Classes | None
+    fill: int
+    mode: Literal["semantic", "instance"]
+    overlap: Literal["first", "last"]
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("semantic", "instance"):
+            raise ArgumentError(f'mode is {self.mode!r}, but must be "semantic" or "instance".')
+        if self.overlap not in ("first", "last"):
+            raise ArgumentError(f'overlap is {self.overlap!r}, but must be "first" or "last".')
+
+
+@dataclass(frozen=True, eq=False)
+class VectorReader:
+    """Features burnt into windows of a grid; see `WindowReader`.
+
+    Those of a file are read again where the reader is sent to, so that it pickles small.
     """
 
     geobox: GeoBox
-    shapes: tuple[bytes, ...]
-    values: tuple[int, ...]
+    source: Features | tuple[str, Burning]
     fill: int
     all_touched: bool
-    dtype: np.dtype = field(default=np.dtype("uint8"))
+    dtype: np.dtype
 
     bands = ("class",)
     times = None
@@ -57,8 +84,15 @@ class VectorReader:
         return outline(self.geobox)
 
     @cached_property
+    def _features(self) -> Features:
+        if isinstance(self.source, Features):
+            return self.source
+        path, burning = self.source
+        return _load(path, self.geobox, burning)[0]
+
+    @cached_property
     def _tree(self) -> shapely.STRtree:
-        return shapely.STRtree(shapely.from_wkb(list(self.shapes)))
+        return shapely.STRtree(shapely.from_wkb(list(self._features.shapes)))
 
     def read(
         self,
@@ -71,17 +105,13 @@ class VectorReader:
         step: int = 1,
     ) -> None:
         """Read a window; see `WindowReader.read`."""
-        from affine import Affine
-        from rasterio.features import rasterize
-
         grid = crop(self.geobox, window)
-        shape = out.shape[2:]
-        burnt = np.full(shape, self.fill, self.dtype)
+        burnt = np.full(out.shape[2:], self.fill, self.dtype)
         hits = np.sort(self._tree.query(outline(grid)))
         if hits.size:
-            features = [(self._tree.geometries[hit], self.values[hit]) for hit in hits]
+            values = self._features.values
             rasterize(
-                features,
+                [(self._tree.geometries[hit], values[hit]) for hit in hits],
                 out=burnt,
                 transform=grid.affine @ Affine.scale(step),
                 all_touched=self.all_touched,
@@ -91,7 +121,7 @@ class VectorReader:
             valid[...] = True
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_tree"}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return (type(self).__name__, *self.__getstate__().values())
@@ -100,38 +130,33 @@ class VectorReader:
 def read_vector(
     source: PathLike | geopandas.GeoDataFrame,
     geobox: GeoBox,
+    burning: Burning,
     *,
-    attribute: str | None,
-    classes: Mapping[Any, str] | Sequence[str] | Classes | None,
     all_touched: bool,
-    fill: int,
-    mode: Literal["semantic", "instance"],
-    overlap: Literal["first", "last"],
 ) -> tuple[VectorReader, Classes | None]:
     """Read and transform features; see `geoxr.open_vector`."""
-    if mode not in ("semantic", "instance"):
-        raise ArgumentError(f'mode is {mode!r}, but must be "semantic" or "instance".')
-    if overlap not in ("first", "last"):
-        raise ArgumentError(f'overlap is {overlap!r}, but must be "first" or "last".')
+    features, classes = _load(source, geobox, burning)
+    ends = [*features.values, burning.fill]
+    dtype = np.result_type(np.min_scalar_type(max(ends)), np.min_scalar_type(min(ends)))
+    dtype = dtype if dtype.kind in "iu" and dtype.itemsize < 8 else np.dtype("int32")
+    is_path = isinstance(source, str | os.PathLike)
+    origin = (os.fspath(source), burning) if is_path else features
+    reader = VectorReader(geobox, origin, burning.fill, all_touched, dtype)
+    reader.__dict__["_features"] = features
+    return reader, classes
+
+
+def _load(
+    source: PathLike | geopandas.GeoDataFrame, geobox: GeoBox, burning: Burning
+) -> tuple[Features, Classes | None]:
     frame = _transformed(_frame(source), geobox)
-    if mode == "instance":
+    if burning.mode == "instance":
         values, known = np.arange(1, len(frame) + 1), None
     else:
-        values, known = _values(frame, attribute, classes, fill)
-    highest = max(int(values.max(initial=0)), fill)
-    lowest = min(int(values.min(initial=0)), fill)
-    dtype = np.result_type(np.min_scalar_type(highest), np.min_scalar_type(lowest))
+        values, known = _values(frame, burning)
     shapes = shapely.to_wkb(frame.geometry.to_numpy())
-    order = range(len(frame)) if overlap == "last" else range(len(frame) - 1, -1, -1)
-    reader = VectorReader(
-        geobox,
-        tuple(shapes[i] for i in order),
-        tuple(int(values[i]) for i in order),
-        fill,
-        all_touched,
-        dtype if dtype.itemsize < 8 else np.dtype("int32"),
-    )
-    return reader, known
+    order = range(len(frame)) if burning.overlap == "last" else range(len(frame) - 1, -1, -1)
+    return Features(tuple(shapes[i] for i in order), tuple(int(values[i]) for i in order)), known
 
 
 def _frame(source: PathLike | geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
@@ -181,13 +206,8 @@ def _span(box: shapely.Polygon, source: Any, target: Any) -> float:
     return span if np.isfinite(span) and span > 0 else 1.0
 
 
-def _values(
-    frame: geopandas.GeoDataFrame,
-    attribute: str | None,
-    classes: Mapping[Any, str] | Sequence[str] | Classes | None,
-    fill: int,
-) -> tuple[np.ndarray, Classes | None]:
-    known = None if classes is None else Classes.of(classes)
+def _values(frame: geopandas.GeoDataFrame, burning: Burning) -> tuple[np.ndarray, Classes | None]:
+    attribute, known, fill = burning.attribute, burning.classes, burning.fill
     if attribute is None:
         values = np.ones(len(frame), dtype="int64")
         return values, known or Classes.of({fill: "background", 1: "feature"})

@@ -1,5 +1,6 @@
 """What files carry, and what bad ones get."""
 
+import pickle
 from pathlib import Path
 
 import geopandas
@@ -233,3 +234,14 @@ def test_the_first_or_the_last_feature_is_on_top(utm_image: Path) -> None:
         assert layer.values[:10, :10].min() == value
     instances = gx.open_vector(frame, like=image, mode="instance")
     assert instances.values.max() == 2
+
+
+def test_features_of_a_file_are_not_sent_along(utm_image: Path, fields_4326: Path) -> None:
+    layer = gx.open_vector(fields_4326, like=gx.open_raster(utm_image), attribute="crop")
+    data = pickle.dumps(layer)
+    assert len(data) < 12_000
+    np.testing.assert_array_equal(pickle.loads(data).values, layer.values)
+    frame = gx.open_vector(
+        geopandas.read_file(fields_4326), like=gx.open_raster(utm_image), attribute="crop"
+    )
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(frame)).values, layer.values)
