@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 import traceback
@@ -76,8 +75,6 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(arguments: argparse.Namespace) -> None:
     # Threads of torch that wait should not keep the cores from the threads that read chips.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if not arguments.debug:
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     from geoxr.demo.report import table
     from geoxr.demo.run import run_demo
     from geoxr.demo.settings import Settings

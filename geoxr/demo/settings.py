@@ -33,12 +33,12 @@ class Settings:
     num_classes: int | None = None
     size: int = 1024
     chip: int | None = None
-    epochs: int = 12
-    chips: int = 256
-    batch_size: int = 16
+    epochs: int = 5
+    chips: int = 384
+    batch_size: int = 8
     lr: float = 3e-3
-    backbone: str = "resnet18"
-    decoder_channels: tuple[int, ...] = (128, 64, 32, 32, 16)
+    backbone: str = "resnet10t"
+    decoder_channels: tuple[int, ...] = (64, 48, 32, 24, 16)
     seed: int = 0
     overwrite: bool = False
     progress: bool = True

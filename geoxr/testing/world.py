@@ -200,7 +200,7 @@ class World:
         )
         fill(WHEAT, 1.4 * checks)
         fill(ALFALFA, 0.1 * value_noise(x, y, 90.0, self._salt("fine")))
-        fill(GRASS, 2.2 * value_noise(x, y, 120.0, self._salt("tussock")))
+        fill(GRASS, 2.4 * value_noise(x, y, 85.0, self._salt("tussock")))
         fill(FOREST, 1.6 * value_noise(x, y, 65.0, self._salt("crowns")))
         block = cell_uniform(
             np.floor(x / 150.0).astype("int64"),
