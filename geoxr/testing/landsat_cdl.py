@@ -35,7 +35,7 @@ _STEP = 0.68  # between the centres of the scenes, in sides of one
 _TILT = math.radians(12.0)  # of a footprint, clockwise, as descending orbits have it
 _MARGIN = 16  # pixels of label beyond the scenes
 _NOISE = 0.004  # standard deviation of the sensor's noise, in reflectance
-_STRIP = 128  # rows worked on at once
+_STRIP = 2**17  # pixels worked on at once, roughly: more would leave the cache
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def _write_scene(paths: tuple[Path, ...], how: _Acquisition, land: World, size: 
             numbers = np.rint((seen[band] * gain + haze + noise - OFFSET) / SCALE)
             pixels[band, rows][inside] = np.clip(numbers, 1, 65_455).astype("uint16")
 
-    _in_strips(work, size)
+    _in_strips(work, size, size)
     for path, band in zip(paths, pixels, strict=True):
         write_geotiff(
             path, band, crs=how.crs, transform=transform, nodata=0, band_names=[path.stem[-5:]]
@@ -246,7 +246,7 @@ def _write_labels(path: Path, land: World, size: int, label_size: int | None) ->
         x, y = np.meshgrid(*_centres(transform, np.arange(rows.start, rows.stop), np.arange(width)))
         labels[rows] = land.classify(x, y)
 
-    _in_strips(work, height)
+    _in_strips(work, height, width)
     palette = {0: (0, 0, 0)} | truth.COLORS
     write_geotiff(path, labels, crs=truth.CRS, transform=transform, nodata=0, colormap=palette)
 
@@ -292,8 +292,9 @@ def _transformer(crs: str) -> pyproj.Transformer:
     return pyproj.Transformer.from_crs(crs, truth.CRS, always_xy=True)
 
 
-def _in_strips(work: Callable[[slice], None], rows: int) -> None:
+def _in_strips(work: Callable[[slice], None], height: int, width: int) -> None:
     """Two threads share the strips; each strip depends on its own rows only."""
-    strips = [slice(top, min(top + _STRIP, rows)) for top in range(0, rows, _STRIP)]
+    step = max(_STRIP // width, 1)
+    strips = [slice(top, min(top + step, height)) for top in range(0, height, step)]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(work, strips))

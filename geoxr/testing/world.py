@@ -92,7 +92,7 @@ class World:
     >>> world = World(seed=0)
     >>> x, y = np.array([500_000.0, 500_400.0]), np.array([2_080_000.0, 2_080_000.0])
     >>> [CLASSES[int(code)] for code in world.classify(x, y)]
-    ['Developed/Open Space', 'Alfalfa']
+    ['Grassland/Pasture', 'Winter Wheat']
     >>> world.reflectance(x, y).shape
     (7, 2)
     """

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.errors import RasterioIOError
 
-from geoxr.errors import ArgumentError
+from geoxr.errors import ArgumentError, DiskFullError
 from geoxr.testing import write_geotiff
 
 TRANSFORM = Affine(30, 0, 600_015, 0, -30, 4_600_005)
@@ -67,18 +69,37 @@ def test_wrong_shapes_and_names_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = write_geotiff(
-        tmp_path / "a.tif", np.ones((3, 3), "uint8"), crs=None, transform=TRANSFORM
-    )
-    with pytest.raises(ValueError, match="4"):
-        write_geotiff(
-            path,
-            np.ones((3, 3), "uint8"),
-            crs=None,
-            transform=TRANSFORM,
-            colormap={0: (1, 2, 3, 4, 4)},
-        )
+def test_a_full_disk_leaves_the_old_file_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = {"crs": None, "transform": TRANSFORM}
+    path = write_geotiff(tmp_path / "a.tif", np.ones((3, 3), "uint8"), **grid)
+
+    def fail(self: object, *_: object) -> None:
+        raise RasterioIOError("Write failed")
+
+    monkeypatch.setattr(rasterio.io.DatasetWriter, "write", fail)
+    with pytest.raises(RasterioIOError, match="Write failed"):
+        write_geotiff(path, np.zeros((3, 3), "uint8"), **grid)
+    full = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    with pytest.raises(DiskFullError, match=r"a.tif was not written in full: .* 0.0 MB are free"):
+        write_geotiff(path, np.zeros((3, 3), "uint8"), **grid)
     with rasterio.open(path) as file:
         assert file.read(1).sum() == 9
     assert [file.name for file in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_a_file_that_ends_too_early_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rasterio.io.DatasetWriter, "write", lambda self, pixels: None)
+    with pytest.raises(DiskFullError, match="not written in full"):
+        write_geotiff(
+            tmp_path / "a.tif",
+            np.ones((600, 600)),
+            crs=None,
+            transform=TRANSFORM,
+            sparse_ok=True,
+        )
+    assert not list(tmp_path.iterdir())

@@ -169,6 +169,11 @@ def test_half_a_pixel_of_misregistration_shows(made: LandsatCDL, scene: int) -> 
         assert correlation(*shift) < exact - 0.01
 
 
+def test_labels_are_the_world_at_their_own_centres(made: LandsatCDL) -> None:
+    x, y = albers_of_pixels(made.mask)
+    assert np.array_equal(read(made.mask), made.world.classify(x, y))
+
+
 def test_label_size_is_centred(made: LandsatCDL, tmp_path: Path) -> None:
     small = make_landsat_cdl(tmp_path, size=SIZE, label_size=128, seed=0)
     with rasterio.open(small.mask) as file, rasterio.open(made.mask) as whole:
