@@ -182,11 +182,12 @@ class LayerAccessor(_Common):
         bands: Sequence[str | int] | None = None,
         ax: matplotlib.axes.Axes | None = None,
         max_pixels: int = 1_000_000,
+        legend: bool = True,
     ) -> matplotlib.axes.Axes:
         """See `geoxr.plot.plot`."""
         from geoxr.plot import plot
 
-        return plot(self._obj, bands=bands, ax=ax, max_pixels=max_pixels)
+        return plot(self._obj, bands=bands, ax=ax, max_pixels=max_pixels, legend=legend)
 
 
 @xr.register_dataset_accessor("geoxr")

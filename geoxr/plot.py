@@ -99,13 +99,14 @@ def preview(reader: WindowReader, max_pixels: int) -> tuple[np.ndarray, np.ndarr
 
 
 def stretch(pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Scale bands to 0..1 between their 2nd and 98th percentile of valid pixels."""
-    result = np.zeros(pixels.shape, "float32")
-    for band, values in enumerate(pixels.astype("float32")):
-        good = values[valid]
-        low, high = np.percentile(good, (2, 98)) if good.size else (0.0, 1.0)
-        result[band] = np.nan_to_num((values - low) / max(high - low, 1e-12)).clip(0, 1)
-    return result
+    """Scale bands together to 0..1, between the 2nd and 98th percentile of valid pixels.
+
+    One scale for all keeps the colours as they are; each band on its own would turn soil pink.
+    """
+    values = pixels.astype("float32")
+    good = values[:, valid]
+    low, high = np.percentile(good, (2, 98)) if good.size else (0.0, 1.0)
+    return np.nan_to_num((values - low) / max(high - low, 1e-12)).clip(0, 1)
 
 
 def bands_to_draw(
