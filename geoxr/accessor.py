@@ -251,6 +251,7 @@ class DatasetAccessor(_Common):
         dtype: str = "float32",
         fill: float = 0.0,
         ignore_index: int = -100,
+        shard: bool = True,
     ) -> ChipLoader | ChipDataset:
         """See `geoxr.load.torch.to_torch`."""
         from geoxr.load.torch import to_torch
@@ -258,7 +259,7 @@ class DatasetAccessor(_Common):
         return to_torch(
             self._obj, plan, batch_size=batch_size, shuffle=shuffle, seed=seed,
             transform=transform, concat=concat, threads=threads, prefetch=prefetch, device=device,
-            dtype=dtype, fill=fill, ignore_index=ignore_index,
+            dtype=dtype, fill=fill, ignore_index=ignore_index, shard=shard,
         )  # fmt: skip
 
     def predict(

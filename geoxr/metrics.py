@@ -178,7 +178,7 @@ def evaluate(
         If a label or a prediction is outside 0..K-1.
     """
     matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64)
-    with torch.no_grad(), _evaluating(predictor) as device:
+    with torch.no_grad(), evaluating(predictor) as device:
         for batch in batches:
             image, valid = batch[image_key], valid_of(batch, image_key)
             if device is not None:
@@ -191,17 +191,19 @@ def evaluate(
 
 
 @contextmanager
-def _evaluating(predictor: object) -> Iterator[torch.device | None]:
+def evaluating(predictor: object) -> Iterator[torch.device | None]:
     """Put a module in evaluation mode for a while, and say where its parameters are."""
     if not isinstance(predictor, nn.Module):
         yield None
         return
-    training = predictor.training
+    # One by one, since some modules may be in evaluation mode on purpose, such as frozen norms.
+    training = [(module, module.training) for module in predictor.modules()]
     predictor.eval()
     try:
         yield next((p.device for p in predictor.parameters()), None)
     finally:
-        predictor.train(training)
+        for module, flag in training:
+            module.training = flag
 
 
 def _number(value: float) -> float | None:

@@ -15,7 +15,7 @@ from geoxr.grid.window import Window
 from geoxr.io.gdal import storable
 from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.reader import WindowReader, read_window
-from geoxr.io.resolve import known_validity, resolve
+from geoxr.io.resolve import resolve
 from geoxr.io.views import Marked
 
 #: More distinct values than this are not classes.
@@ -31,7 +31,6 @@ def valid(da: xr.DataArray) -> xr.DataArray:
         If integers were computed or loaded, so that nobody knows.
     """
     name = str(da.name or "layer")
-    known_validity(da, None, name)
     return validity_layer(resolve(da).reader, name, grid_coords(da))
 
 
@@ -43,7 +42,7 @@ def write_nodata(da: xr.DataArray, value: float) -> xr.DataArray:
     ArgumentError
         If no pixel of the type of the layer can have this value.
     """
-    reader = resolve(da).reader
+    reader = resolve(da, trust_nodata=True).reader
     number = storable(value, reader.dtype)
     if number is None:
         raise ArgumentError(f"A pixel of type {reader.dtype} cannot be {value!r}.")

@@ -26,7 +26,7 @@ from geoxr.grid.geobox import (
 from geoxr.grid.window import Window
 from geoxr.io.layer import as_layer, grid_coords
 from geoxr.io.reader import WindowReader
-from geoxr.io.resolve import canonical, has_reader, resolve
+from geoxr.io.resolve import canonical, resolve
 from geoxr.io.views import Validity
 from geoxr.typing import Resampling
 from geoxr.warp.reproject import warp_layer
@@ -79,6 +79,13 @@ def merge(
             raise ArgumentError(f"Layer {name!r} is a {type(layer).__name__}, not a DataArray.")
         readers[name] = resolve(layer).reader
         require_crs(readers[name].geobox, f"Layer {name!r}")
+    dated = {name: reader.times for name, reader in readers.items() if reader.times is not None}
+    if len(set(dated.values())) > 1:
+        listed = ", ".join(f"{name!r} has {len(times)}" for name, times in dated.items())
+        raise ArgumentError(
+            f"Layers have different dates: {listed}. One Dataset has one time axis: pick the same "
+            f"dates, or collapse them when opening with time='collapse'."
+        )
     if isinstance(like, GeoBox):
         target, coords = like, None
     else:
@@ -156,8 +163,7 @@ def layer_names(ds: xr.Dataset) -> list[str]:
 
 def layer_reader(ds: xr.Dataset, name: str) -> WindowReader:
     """Return the reader of a variable, with the validity that the Dataset has for it."""
-    array = ds[name]
-    return resolve(array, None if has_reader(array) else validity_of(ds, name)).reader
+    return resolve(ds[name], validity_of(ds, name)).reader
 
 
 def _base(

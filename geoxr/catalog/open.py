@@ -91,8 +91,9 @@ def open_raster(
     given = None if crs is None or (isinstance(crs, str) and crs == "auto") else parse_crs(crs)
     if isinstance(paths, Mapping):
         infos = {name: _open(path, given, nodata) for name, path in paths.items()}
-        reader = stack_bands(infos)
         info = next(iter(infos.values()))
+        labels = (kind or _kind(info)) == "categorical"
+        reader = stack_bands(infos, resampling or ("nearest" if labels else "bilinear"))
         scenes = [Scene(select_bands(reader, bands), info.reader.path)]
     else:
         opened = [_open(path, given, nodata) for path in find_files(paths)]
@@ -107,7 +108,7 @@ def open_raster(
         time=None,
         overlap=overlap,
         resampling=resampling,
-        kind=kind or ("categorical" if info.palette or info.classes else "continuous"),
+        kind=kind or _kind(info),
         classes=info.classes,
         attrs=file_attrs(info),
         name=Path(info.reader.path).stem,
@@ -122,6 +123,10 @@ def _open(path: PathLike, given: CRS | None, nodata: float | None) -> FileInfo:
     return info
 
 
+def _kind(info: FileInfo) -> Kind:
+    return "categorical" if info.palette or info.classes else "continuous"
+
+
 def file_attrs(info: FileInfo) -> dict[str, Any]:
     """Attributes that a file brings along: units, scale and offset, palette."""
     attrs: dict[str, Any] = {"units": info.units or "DN"}
@@ -132,7 +137,7 @@ def file_attrs(info: FileInfo) -> dict[str, Any]:
     return attrs
 
 
-def stack_bands(infos: Mapping[str, FileInfo]) -> WindowReader:
+def stack_bands(infos: Mapping[str, FileInfo], resampling: Resampling) -> WindowReader:
     """One file per band as one reader on the grid of the first."""
     if not infos:
         raise ArgumentError("The mapping of bands to paths is empty.")
@@ -149,7 +154,7 @@ def stack_bands(infos: Mapping[str, FileInfo]) -> WindowReader:
                 f"Band {name!r} is {info.reader.dtype}, the first band is {first.dtype}. Bands of "
                 f"one layer have one type. Open them apart and use gx.merge."
             )
-        sources.append(onto(info.reader, first.geobox, "bilinear"))
+        sources.append(onto(info.reader, first.geobox, resampling))
     return BandStack(tuple(sources), tuple(str(name) for name in infos))
 
 

@@ -41,6 +41,8 @@ class Classes:
     def __post_init__(self) -> None:
         if len(set(self.values)) != len(self.values) or not self.values:
             raise ClassesError(f"Class codes must be distinct and not empty, not {self.values}.")
+        if not all(name.strip() for name in self.names):
+            raise ClassesError(f"Class names must not be empty: {self.names}.")
         if len(self.names) != len(self.values):
             raise ClassesError(f"{len(self.values)} class codes but {len(self.names)} names.")
         if not self.colors:
@@ -54,6 +56,8 @@ class Classes:
         if isinstance(classes, Classes):
             return classes
         if isinstance(classes, Mapping):
+            if any(int(value) != value for value in classes):
+                raise ClassesError(f"Class codes are whole numbers, not {list(classes)}.")
             values = tuple(int(value) for value in classes)
             return cls(values, tuple(str(name) for name in classes.values()))
         if isinstance(classes, int):
@@ -105,7 +109,7 @@ class Classes:
         """
         return {
             "flag_values": list(self.values),
-            "flag_meanings": " ".join("_".join(name.split()) or "_" for name in self.names),
+            "flag_meanings": " ".join(_word(name) for name in self.names),
             "flag_colors": " ".join(self.colors),
         }
 
@@ -115,9 +119,19 @@ class Classes:
         if "flag_values" not in attrs or "flag_meanings" not in attrs:
             return None
         values = tuple(int(value) for value in np.atleast_1d(attrs["flag_values"]))
-        names = tuple(word.replace("_", " ") for word in str(attrs["flag_meanings"]).split())
+        names = tuple(_name(word) for word in str(attrs["flag_meanings"]).split())
         colors = tuple(str(attrs.get("flag_colors", "")).split())
         return cls(values, names, colors if len(colors) == len(values) else ())
+
+
+def _word(name: str) -> str:
+    """Write a name as one word: spaces become "_", and "_" is doubled."""
+    return "_".join(name.replace("_", "__").split())
+
+
+def _name(word: str) -> str:
+    """Read a name from one word."""
+    return word.replace("__", "\0").replace("_", " ").replace("\0", "_")
 
 
 def default_colors(number: int) -> tuple[str, ...]:

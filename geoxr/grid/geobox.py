@@ -279,9 +279,11 @@ def nodata_of(array: xr.DataArray) -> float | int | None:
 def kind_of(array: xr.DataArray) -> Kind:
     """Whether a layer has classes ("categorical") or quantities ("continuous")."""
     kind = array.attrs.get("kind")
+    if array.dtype == bool:  # the answer to a comparison, whatever attributes came along
+        return "categorical"
     if kind in ("categorical", "continuous"):
         return kind
-    return "categorical" if "flag_values" in array.attrs or array.dtype == bool else "continuous"
+    return "categorical" if "flag_values" in array.attrs else "continuous"
 
 
 def classes_of(array: xr.DataArray) -> Classes | None:

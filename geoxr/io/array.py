@@ -69,7 +69,7 @@ class VariableReader:
             return
         good = np.broadcast_to(_take(self.validity, window, bands, times, step), out.shape)
         if self.dtype.kind in "fc":
-            good = good & ~np.isnan(out)
+            good = good & np.isfinite(out)
         reduce_valid(good, valid)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:

@@ -20,7 +20,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
-from geoxr.errors import MissingFileError, NotARasterError, ReadFailedError
+from geoxr.errors import ArgumentError, MissingFileError, NotARasterError, ReadFailedError
 from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import bounds, rotated
 from geoxr.grid.window import Window
@@ -40,7 +40,7 @@ class GdalReader:
     bands: tuple[str, ...]
     nodata: float | int | None
     masked: bool
-    modified: float
+    stamp: tuple[int, int]
 
     times = None
 
@@ -64,7 +64,7 @@ class GdalReader:
         area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
         shape = (len(bands), *out.shape[2:])
         try:
-            file = _handle(self.path)
+            file = _handle(self.path, self.stamp)
             for time in range(len(times)):
                 if out[time].dtype == self.dtype and out[time].flags.c_contiguous:
                     file.read(indexes, window=area, out=out[time])
@@ -73,13 +73,12 @@ class GdalReader:
                 if valid is not None and self.masked:
                     mask = file.read_masks(indexes, window=area, out_shape=shape) != 0
                     if self.dtype.kind in "fc":
-                        mask &= ~np.isnan(out[time])
+                        mask &= np.isfinite(out[time])
                     reduce_valid(mask, valid[time])
         except RasterioError as error:
             raise ReadFailedError(
                 f"{self.path}: rows {window.row}-{window.stop[0]}, columns {window.col}-"
-                f"{window.stop[1]} cannot be read ({error}). The file may be truncated, or was "
-                f"changed after it was opened; open the layer again."
+                f"{window.stop[1]} cannot be read ({error}). The file may be truncated."
             ) from error
         if valid is not None and not self.masked:
             mark_valid(out, self.nodata, valid)
@@ -118,6 +117,8 @@ def open_file(path: PathLike, *, crs: CRS | None = None, nodata: float | None = 
     local = "://" not in name and not name.startswith("/vsi") and ":" not in name[2:]
     if local and not Path(name).exists():
         raise MissingFileError(f"{name} does not exist (looked in {Path.cwd()}).")
+    # Readers are sent elsewhere, and the working directory may change.
+    name = os.path.abspath(name) if local else name
     try:
         with _quiet(), rasterio.open(name, sharing=False) as file:
             return _inspect(name, file, crs, nodata)
@@ -145,6 +146,8 @@ def _inspect(
     marks = file.nodatavals
     palette = _palette(file)
     given = nodata is not None
+    if nodata is not None and storable(nodata, dtype) is None:
+        raise ArgumentError(f"nodata is {nodata!r}, but no pixel of type {dtype} can have it.")
     nodata = nodata if given else marks[0]
     flags = {flag for band in file.mask_flag_enums for flag in band}
     masked = not given and (
@@ -158,7 +161,7 @@ def _inspect(
         bands=_band_names(file.descriptions),
         nodata=storable(nodata, dtype),
         masked=masked,
-        modified=Path(name).stat().st_mtime if Path(name).exists() else 0.0,
+        stamp=_stamp(name),
     )
     return FileInfo(reader, _classes(file), palette, file.units[0], file.scales[0], file.offsets[0])
 
@@ -209,30 +212,47 @@ def outline(geobox: GeoBox) -> shapely.Polygon:
     return shapely.Polygon([geobox.affine @ corner for corner in corners])
 
 
+#: Path of a file and when it was written, with its size: another file may come under its name.
+_Key = tuple[str, tuple[int, int]]
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    """When a local file was written [ns], and its size [bytes]; zeros elsewhere."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
+
+
 class _Handles(threading.local):
     """Open files of one thread, the least recently used closed first."""
 
     def __init__(self) -> None:
         self.process = os.getpid()
-        self.files: OrderedDict[str, rasterio.DatasetReader] = OrderedDict()
+        self.files: OrderedDict[_Key, rasterio.DatasetReader] = OrderedDict()
 
 
 _handles = _Handles()
 _opening = threading.Lock()
 
 
-def _handle(path: str) -> rasterio.DatasetReader:
+def _handle(path: str, stamp: tuple[int, int]) -> rasterio.DatasetReader:
     if _handles.process != os.getpid():
         # Forked: the parent owns these handles, and closing them here would close its files.
         _handles.process, _handles.files = os.getpid(), OrderedDict()
     files = _handles.files
-    file = files.pop(path, None)
+    file = files.pop((path, stamp), None)
     if file is None:
+        if stamp != _stamp(path):
+            raise ReadFailedError(
+                f"{path} was changed or removed after it was opened. Open the layer again."
+            )
         with _quiet():
             file = rasterio.open(path, sharing=False)
         while len(files) >= options.open_files:
             files.popitem(last=False)[1].close()
-    files[path] = file
+    files[path, stamp] = file
     return file
 
 

@@ -160,7 +160,7 @@ def has_holes(reader: WindowReader) -> bool:
 
 
 def mark_valid(pixels: np.ndarray, nodata: float | None, valid: np.ndarray) -> None:
-    """Write into `valid` which `pixels` are neither `nodata` nor NaN.
+    """Write into `valid` which `pixels` are neither `nodata`, NaN nor infinite.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def mark_valid(pixels: np.ndarray, nodata: float | None, valid: np.ndarray) -> N
     if nodata is not None and nodata == nodata:
         good = pixels != pixels.dtype.type(nodata)
     if pixels.dtype.kind in "fc":
-        numbers = ~np.isnan(pixels)
+        numbers = np.isfinite(pixels)
         good = numbers if good is None else good & numbers
     if good is None:
         valid[...] = True

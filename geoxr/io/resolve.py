@@ -11,7 +11,7 @@ from odc.geo.geobox import GeoBox
 from xarray.core import indexing
 
 from geoxr.errors import ValidityError
-from geoxr.grid.geobox import band_dim, extent, geobox_of
+from geoxr.grid.geobox import band_dim, geobox_of
 from geoxr.io.array import VariableReader
 from geoxr.io.layer import LayerArray
 from geoxr.io.reader import WindowReader
@@ -34,7 +34,9 @@ class Resolved:
     slow: str | None
 
 
-def resolve(array: xr.DataArray, validity: xr.DataArray | None = None) -> Resolved:
+def resolve(
+    array: xr.DataArray, validity: xr.DataArray | None = None, *, trust_nodata: bool = False
+) -> Resolved:
     """Find the reader of a layer, whatever was selected from it.
 
     Parameters
@@ -43,12 +45,14 @@ def resolve(array: xr.DataArray, validity: xr.DataArray | None = None) -> Resolv
         With dimensions out of ``time, band, y, x``.
     validity : DataArray of bool, optional
         Says which pixels are valid, where no reader behind `array` does.
+    trust_nodata : bool
+        Take computed integers as they are, valid everywhere.
 
     Raises
     ------
     ValidityError
-        Never here; computed integers count as valid everywhere unless `validity` tells better. Use
-        `known_validity` where that matters.
+        If nobody knows which pixels are valid: integers with a nodata attribute were computed, or a
+        layer with a mask was turned in a way that loses it.
     """
     geobox = geobox_of(array)
     data = array.variable._data
@@ -56,19 +60,15 @@ def resolve(array: xr.DataArray, validity: xr.DataArray | None = None) -> Resolv
         reader = _sliced(data.array, data.key.tuple, geobox)
         if reader is not None:
             return Resolved(reader, None)
-        return Resolved(
-            _through_xarray(array, geobox, validity), "it was picked with steps or lists"
-        )
+        slow = _through_xarray(array, geobox, validity)
+        return Resolved(slow, "it was picked with steps or lists")
+    if not trust_nodata:
+        _check_validity(array, validity)
     reader = _through_xarray(array, geobox, validity)
     if isinstance(data, np.ndarray):
         return Resolved(reader, None)
     reason = f"its data is a {type(data).__name__}, not a layer that geoxr opened"
     return Resolved(reader, reason)
-
-
-def has_reader(array: xr.DataArray) -> bool:
-    """Whether a geoxr reader stands behind the data, so that ``attrs["nodata"]`` can be trusted."""
-    return _layer_array(array.variable._data) is not None
 
 
 def _layer_array(data: Any) -> LayerArray | None:
@@ -77,15 +77,23 @@ def _layer_array(data: Any) -> LayerArray | None:
     return data
 
 
-def known_validity(array: xr.DataArray, validity: xr.DataArray | None, name: str) -> None:
+def _check_validity(array: xr.DataArray, validity: xr.DataArray | None) -> None:
     """Raise if nobody knows which pixels of `array` are valid."""
-    if has_reader(array) or validity is not None or array.dtype.kind in "fcb":
+    if validity is not None:
         return
-    if array.attrs.get("nodata") is None:
+    layer = _layer_array(array.variable._data)
+    if layer is not None:
+        if layer.reader.masked:
+            raise ValidityError(
+                f"{array.name!r} was transposed or picked point by point, which loses the mask that "
+                f"says where it is valid. Turn it back, or work on the layer before that."
+            )
+        return
+    if array.dtype.kind in "fcb" or array.attrs.get("nodata") is None:
         return
     raise ValidityError(
-        f"{name!r} was computed or loaded, so its attribute nodata = {array.attrs['nodata']} may no "
-        f"longer mark missing pixels. If it does, say so: da.geoxr.write_nodata("
+        f"{array.name!r} was computed or loaded, so its attribute nodata = {array.attrs['nodata']} "
+        f"may no longer mark missing pixels. If it does, say so: da.geoxr.write_nodata("
         f"{array.attrs['nodata']}); if not, drop it: del da.attrs['nodata']. Or keep the layer lazy."
     )
 
@@ -104,13 +112,13 @@ def _sliced(array: LayerArray, key: tuple[Any, ...], geobox: GeoBox) -> WindowRe
         spans.append(span)
     bands = _positions(picks.get("band"), len(array.reader.bands))
     times = _positions(picks.get("time"), len(array.reader.times or (0,)))
-    whole = spans == [range(array.reader.geobox.height), range(array.reader.geobox.width)]
-    if whole and bands is None and times is None:
+    one_time = isinstance(picks.get("time"), int | np.integer)
+    # The grid says what is so: coordinates or CRS may have been written anew.
+    if geobox == array.reader.geobox and bands is None and times is None and not one_time:
         return array.reader
-    source, row, col = array.reader, spans[0].start, spans[1].start
-    inside = extent(geobox)
-    assert (inside.height, inside.width) == (len(spans[0]), len(spans[1]))
-    return Cropped(source, geobox, row, col, bands, times)
+    return Cropped(
+        array.reader, geobox, spans[0].start, spans[1].start, bands, times, timeless=one_time
+    )
 
 
 def _positions(pick: Any, size: int) -> tuple[int, ...] | None:

@@ -35,6 +35,8 @@ class Cropped(View):
         Corner of `geobox` in the source.
     picked_bands, picked_times : tuple of int, optional
         Positions to keep.
+    timeless : bool
+        Whether one time step was picked out, so that there is no time any more.
     """
 
     source: WindowReader
@@ -43,6 +45,7 @@ class Cropped(View):
     col: int
     picked_bands: tuple[int, ...] | None = None
     picked_times: tuple[int, ...] | None = None
+    timeless: bool = False
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -53,7 +56,7 @@ class Cropped(View):
     def times(self) -> tuple[np.datetime64, ...] | None:
         """Time steps kept."""
         times = self.source.times
-        return None if times is None else _pick(times, self.picked_times)
+        return None if times is None or self.timeless else _pick(times, self.picked_times)
 
     @property
     def masked(self) -> bool:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from geoxr.catalog.merge import layer_names, layer_reader, validity_of
+from geoxr.catalog.merge import layer_names, validity_of
 from geoxr.errors import ArgumentError, ClassesError
 from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import band_dim, classes_of, kind_of
 from geoxr.grid.window import Window
 from geoxr.io.reader import WindowReader, everything, read_padded
-from geoxr.io.resolve import known_validity, resolve
+from geoxr.io.resolve import resolve
 from geoxr.sample.chip import ChipPlan
 
 #: A batch of NumPy arrays by name.
@@ -215,12 +215,11 @@ def make_recipe(
 
 def _source(ds: xr.Dataset, name: str, slow: dict[str, str]) -> Source:
     array = ds[name]
-    known_validity(array, validity_of(ds, name), name)
-    reason = resolve(array).slow
-    if reason is not None:
-        slow[name] = reason
+    resolved = resolve(array, validity_of(ds, name))
+    reader = resolved.reader
+    if resolved.slow is not None:
+        slow[name] = resolved.slow
     label = kind_of(array) == "categorical"
-    reader = layer_reader(ds, name)
     flat = band_dim(array.dims) is None or (label and len(reader.bands) == 1)
     return Source(name, reader, label, classes_of(array), flat)
 

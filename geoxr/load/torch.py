@@ -38,6 +38,7 @@ def to_torch(
     dtype: str = "float32",
     fill: float = 0.0,
     ignore_index: int = -100,
+    shard: bool = True,
 ) -> ChipLoader: ...
 @overload
 def to_torch(
@@ -55,6 +56,7 @@ def to_torch(
     dtype: str = "float32",
     fill: float = 0.0,
     ignore_index: int = -100,
+    shard: bool = True,
 ) -> ChipDataset: ...
 def to_torch(
     ds: xr.Dataset,
@@ -71,6 +73,7 @@ def to_torch(
     dtype: str = "float32",
     fill: float = 0.0,
     ignore_index: int = -100,
+    shard: bool = True,
 ) -> ChipLoader | ChipDataset:
     """Feed chips to a model. No dask graph is built and no xarray object is touched per chip.
 
@@ -101,6 +104,8 @@ def to_torch(
         Value of invalid image pixels.
     ignore_index : int
         Value of invalid label pixels.
+    shard : bool
+        Under ``torch.distributed``, give every rank chips of its own instead of all.
 
     Returns
     -------
@@ -134,7 +139,7 @@ def to_torch(
         raise ArgumentError(f"threads and prefetch must not be negative: {threads}, {prefetch}.")
     return ChipLoader(
         recipe, plan, batch_size, shuffle=shuffle, seed=seed, transform=transform, threads=threads,
-        prefetch=prefetch, device=device,
+        prefetch=prefetch, device=device, shard=shard,
     )  # fmt: skip
 
 
@@ -158,7 +163,9 @@ class ChipLoader:
         threads: int,
         prefetch: int,
         device: str | torch.device | None,
+        shard: bool,
     ) -> None:
+        self.shard = shard
         self.plan, self.batch_size, self.shuffle, self.seed = plan, batch_size, shuffle, seed
         self.transform, self.threads, self.prefetch, self.device = (
             transform,
@@ -173,7 +180,7 @@ class ChipLoader:
         self._epoch = int(epoch)
 
     def __len__(self) -> int:
-        chips = -(-len(self.plan) // _world()[1])
+        chips = -(-len(self.plan) // _world()[1]) if self.shard else len(self.plan)
         return -(-chips // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -181,7 +188,7 @@ class ChipLoader:
         plan = self.plan.epoch(epoch)
         if self.shuffle:
             plan = plan[np.random.default_rng([self.seed, epoch]).permutation(len(plan))]
-        return self._batches(_share(plan))
+        return self._batches(_share(plan) if self.shard else plan)
 
     def _batches(self, plan: ChipPlan) -> Iterator[Batch]:
         starts = range(0, len(plan), self.batch_size)

@@ -21,6 +21,7 @@ from geoxr.grid.window import Window
 from geoxr.io.array import VariableReader
 from geoxr.io.layer import as_layer, grid_coords
 from geoxr.load.torch import Batch, ChipLoader, to_torch
+from geoxr.metrics import evaluating
 from geoxr.options import options
 from geoxr.sample.chip import ChipPlan, CornerGrid
 from geoxr.typing import PathLike
@@ -123,24 +124,16 @@ class _Run:
         """Predict all windows and write their middle into `mask` (y, x)."""
         from tqdm.auto import tqdm
 
-        training = getattr(self.model, "training", None)
-        if isinstance(self.model, torch.nn.Module):
-            self.model.eval()
         height, width = loader.plan.geobox.shape
-        try:
-            for number, batch in enumerate(tqdm(loader, desc="predict", disable=not progress)):
+        with evaluating(self.model):
+            for batch in tqdm(loader, desc="predict", disable=not progress):
                 codes = self._codes(batch, loader.plan.size)
-                _, corners = loader.plan.windows(
-                    number * loader.batch_size, (number + 1) * loader.batch_size
-                )
-                for piece, (row, col) in zip(codes, corners + self.halo, strict=True):
+                corners = loader.plan.draw.corners(0).take(batch["index"].numpy()) + self.halo
+                for piece, (row, col) in zip(codes, corners, strict=True):
                     window = Window(int(row), int(col), self.size, self.size)
                     inside = window & Window(0, 0, height, width)
                     if (piece[: inside.height, : inside.width] != self.nodata).any():
                         mask[inside.slices] = piece[: inside.height, : inside.width]
-        finally:
-            if training:
-                self.model.train()  # type: ignore[attr-defined]
 
     def _codes(self, batch: Batch, size: tuple[int, int]) -> np.ndarray:
         """Class codes (B, size, size) of the middle of a batch."""
@@ -161,6 +154,12 @@ class _Run:
 
     def _index(self, scores: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         """Class numbers (B, H, W) of what the model returned."""
+        if not isinstance(scores, torch.Tensor):
+            raise ArgumentError(f"The model returns a {type(scores).__name__}, not a tensor.")
+        if scores.is_floating_point() and bool(scores.isnan().any()):
+            raise ArgumentError(
+                "The model returns NaN. Was it trained to the end, and are its inputs normalised?"
+            )
         number, height, width = shape[0], *shape[2:]
         if scores.ndim == 4 and scores.shape[0] == number and scores.shape[2:] == (height, width):
             classes = scores.shape[1]
@@ -204,7 +203,9 @@ def _loader(
     last = tuple((n - 1) * run.size - run.halo for n in shape)
     corners = CornerGrid((-run.halo, -run.halo), (run.size, run.size), shape, last)  # type: ignore[arg-type]
     plan = ChipPlan(geobox, (side, side), corners)
-    loader = to_torch(ds[partners], plan, batch_size=batch_size, concat={"image": names})
+    loader = to_torch(
+        ds[partners], plan, batch_size=batch_size, concat={"image": names}, shard=False
+    )
     assert isinstance(loader, ChipLoader)
     return loader
 

@@ -217,7 +217,8 @@ def _scene(product: Product, name: str, files: Mapping[str, _File], bands: Seque
             f"Leave these bands out with bands=[...], or add the files."
         )
     infos = {band.name: _open(product, files[band.name]) for band in bands}
-    return Scene(stack_bands(infos), label, next(iter(files.values())).time)
+    resampling: Resampling = "nearest" if product.kind == "categorical" else "bilinear"
+    return Scene(stack_bands(infos, resampling), label, next(iter(files.values())).time)
 
 
 def _open(product: Product, file: _File) -> Any:

@@ -49,7 +49,7 @@ def area_geometry(area: Area | None, geobox: GeoBox) -> shapely.Geometry | None:
         )
     if shape.is_empty:
         raise ArgumentError("The area (aoi) is empty.")
-    return shape
+    return shape if shape.is_valid else shapely.make_valid(shape)
 
 
 def chip_area(ds: xr.Dataset, aoi: Area | None) -> list[shapely.Polygon]:
@@ -98,13 +98,16 @@ def chip_size(
         If the size is not positive, or chips are larger than the grid.
     """
     pair = (size, size) if isinstance(size, int | float | np.number) else tuple(size)
-    if units == "crs":
+    if units == "crs" and len(pair) == 2:
         x, y = resolution(geobox)
         pair = (pair[0] / y, pair[1] / x)
-    elif units != "pixels":
+    elif units not in ("pixels", "crs"):
         raise ArgumentError(f'units is {units!r}, but must be "pixels" or "crs".')
-    height, width = (round(float(side)) for side in pair)
-    if len(pair) != 2 or height < 1 or width < 1 or (units == "pixels" and (height, width) != pair):
+    try:
+        height, width = (round(float(side)) for side in pair)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ChipError(f"{what} must be one number or (height, width), not {size!r}.") from error
+    if height < 1 or width < 1 or (units == "pixels" and (height, width) != pair):
         raise ChipError(f"{what} must be a positive whole number of pixels, not {size!r}.")
     if what == "size" and (height > geobox.height or width > geobox.width):
         raise ChipError(

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import xarray as xr
 
-from geoxr.catalog.merge import layer_names, layer_reader
+from geoxr.catalog.merge import layer_names, layer_reader, validity_layer
 from geoxr.errors import GridError
 from geoxr.grid.geobox import extent, geobox_of, same_grid
-from geoxr.io.layer import layer_like
+from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.views import Cropped
 from geoxr.sample.chip import Chip, ChipPlan
 
@@ -57,4 +57,7 @@ def _padded(ds: xr.Dataset, chip: Chip) -> xr.Dataset:
         array = ds[name]
         reader = Cropped(layer_reader(ds, name), chip.geobox, chip.window.row, chip.window.col)
         layers[name] = layer_like(array, reader)
+        if reader.masked:
+            valid = validity_layer(reader, name, grid_coords(layers[name]))
+            layers[str(valid.name)] = valid
     return xr.Dataset(layers, attrs=ds.attrs)

@@ -66,8 +66,12 @@ def random_chips(
         raise ArgumentError(f"length must be a positive number of chips, not {length!r}.")
     if isinstance(seed, np.random.Generator):
         seed = int(seed.integers(2**63))
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise ArgumentError(f"seed must be a whole number from 0 up or a Generator, not {seed!r}.")
     parts = tuple(chip_area(ds, aoi))
-    draw = RandomDraw(geobox, sides, int(length), parts, int(seed), min_valid, ds)
+    draw = RandomDraw(
+        geobox, sides, int(length), parts, int(seed), min_valid, ds if min_valid > 0 else None
+    )
     draw.corners(0)
     return ChipPlan(geobox, sides, draw)
 
@@ -82,7 +86,7 @@ class RandomDraw:
     parts: tuple[shapely.Polygon, ...]
     seed: int
     min_valid: float
-    ds: xr.Dataset
+    ds: xr.Dataset | None
 
     def corners(self, epoch: int) -> CornerList:
         """Return the corners of an epoch."""
@@ -110,7 +114,7 @@ def _drawn(draw: RandomDraw, epoch: int) -> CornerList:
             mine = chosen == i
             keep[mine] = inside([part], corners[mine], draw.size)
         corners = corners[keep]
-        if draw.min_valid > 0:
+        if draw.ds is not None:
             share = valid_fraction(draw.ds, corners, draw.size)
             corners = corners[share >= draw.min_valid]
         found.append(corners[:missing])

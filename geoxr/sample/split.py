@@ -10,7 +10,7 @@ import shapely
 import xarray as xr
 
 from geoxr.errors import ArgumentError, NoOverlapError
-from geoxr.grid.geobox import geobox_of, require_crs
+from geoxr.grid.geobox import geobox_of, require_crs, resolution
 from geoxr.io.gdal import outline
 from geoxr.sample.area import crs_units, footprint
 from geoxr.typing import Seed
@@ -65,6 +65,10 @@ def split_blocks(
         raise ArgumentError(
             f"block must be positive and gap from 0 to below block [{crs_units(geobox)}], not "
             f"block={block!r}, gap={gap!r}."
+        )
+    if block < max(resolution(geobox)):
+        raise ArgumentError(
+            f"A block of {block:g} {crs_units(geobox)} is smaller than a pixel. Is it in CRS units?"
         )
     data = footprint(ds) & outline(geobox)
     blocks = _blocks(data, block)

@@ -88,5 +88,5 @@ def _look(readers: list[WindowReader], row: int, col: int, grid: tuple[int, int]
         times = tuple(range(1 if reader.times is None else len(reader.times)))
         seen = np.empty((len(times), 1, rows, cols), bool)
         Validity(reader).read(window, seen, None, bands=(0,), times=times, step=STEP)
-        result[:rows, :cols] &= np.logical_or.reduce(seen)[0]
+        result[:rows, :cols] &= np.logical_and.reduce(seen)[0]
     return result

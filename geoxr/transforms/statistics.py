@@ -42,5 +42,5 @@ def stats(
         raise ArgumentError(f"The Dataset has no variables {parts}; it has {list(ds.data_vars)}.")
     names = [name for name in ds.data_vars if str(name).removesuffix("_valid") in parts]
     return stats_of_batches(
-        to_torch(ds[names], plan, batch_size=batch_size, concat={key: parts}), key=key
+        to_torch(ds[names], plan, batch_size=batch_size, concat={key: parts}, shard=False), key=key
     )

@@ -140,6 +140,7 @@ def gather_bilinear(
     row0: int,
     col0: int,
     fill: float,
+    marks: bool,
     whole: bool,
     out: np.ndarray,
     valid: np.ndarray,
@@ -147,8 +148,8 @@ def gather_bilinear(
     """Weigh the four source pixels around every position.
 
     Invalid neighbours are left out and the weights of the others scaled up; a position whose own
-    cell is invalid is invalid. `whole` rounds half up, for integers. A valid result never equals
-    `fill`: it is moved to the next number.
+    cell is invalid is invalid. `whole` rounds half up, for integers. Where `fill` marks missing
+    pixels, a valid result never equals it: it is moved to the next number.
 
     Parameters
     ----------
@@ -191,7 +192,7 @@ def gather_bilinear(
                 value = total / weight
                 if whole:
                     value = math.floor(value + 0.5)
-                if value == fill:
+                if marks and value == fill:
                     value += 1.0 if whole else max(abs(value) * 1e-6, 1e-30)
                 out[band, i, j] = value
                 valid[band, i, j] = True

@@ -98,9 +98,9 @@ class Warped(View):
             if self.resampling == "nearest":
                 gather_nearest(pixels, good, index, *corner, fill, out[t], per_band[t])
             else:
-                whole = self.dtype.kind in "iub"
+                whole, marks = self.dtype.kind in "iub", self.nodata is not None
                 result = out[t], per_band[t]
-                gather_bilinear(pixels, good, x, y, index, *corner, fill, whole, *result)
+                gather_bilinear(pixels, good, x, y, index, *corner, fill, marks, whole, *result)
         if valid is not None and per_band is not valid:
             reduce_valid(per_band, valid)
 
