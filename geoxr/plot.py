@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from geoxr.catalog.scenes import select_bands
 from geoxr.errors import ArgumentError, missing_dependency
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import bounds, classes_of, crs_name, extent, kind_of
+from geoxr.grid.geobox import bounds, classes_of, crs_name, extent, kind_of, rotated
 from geoxr.io.reader import WindowReader, everything
 from geoxr.io.resolve import resolve
 
@@ -74,9 +74,9 @@ def plot(
     else:
         _draw_image(ax, pixels, valid, reader.geobox, str(da.attrs.get("units", "")))
     ax.set_title(str(da.name or ""))
-    crs = reader.geobox.crs
-    ax.set_xlabel(f"x [{crs_name(crs)}]")
-    ax.set_ylabel("y")
+    turned = rotated(reader.geobox.affine)
+    ax.set_xlabel("column" if turned else f"x [{crs_name(reader.geobox.crs)}]")
+    ax.set_ylabel("row" if turned else "y")
     ax.ticklabel_format(useOffset=False, style="plain")
     return ax
 
@@ -126,6 +126,8 @@ def bands_to_draw(
 
 
 def _frame(geobox: GeoBox) -> tuple[float, float, float, float]:
+    if rotated(geobox.affine):
+        return 0.0, float(geobox.width), float(geobox.height), 0.0
     left, bottom, right, top = bounds(geobox)
     if geobox.affine.e > 0:
         bottom, top = top, bottom

@@ -148,17 +148,15 @@ def validity_layer(
 def validity_of(ds: xr.Dataset, name: str) -> xr.DataArray | None:
     """Return the boolean variable that belongs to a variable, if there is one."""
     partner = ds[name].attrs.get("ancillary_variables", f"{name}{VALID_SUFFIX}")
-    return ds[partner] if partner in ds.data_vars and partner != name else None
+    found = ds.data_vars.get(partner) if partner != name else None
+    return found if found is not None and found.dtype == bool else None
 
 
 def layer_names(ds: xr.Dataset) -> list[str]:
     """Names of the variables that are layers, without their validity."""
-    partners = {f"{name}{VALID_SUFFIX}" for name in ds.data_vars}
-    return [
-        str(name)
-        for name, variable in ds.data_vars.items()
-        if {"y", "x"} <= set(variable.dims) and name not in partners
-    ]
+    layers = [str(name) for name, v in ds.data_vars.items() if {"y", "x"} <= set(v.dims)]
+    partners = {f"{name}{VALID_SUFFIX}" for name in layers}
+    return [name for name in layers if name not in partners or ds[name].dtype != bool]
 
 
 def layer_reader(ds: xr.Dataset, name: str) -> WindowReader:

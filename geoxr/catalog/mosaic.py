@@ -165,8 +165,8 @@ class Mosaic(View):
             value = np.floor(value + 0.5)
         if self.nodata is not None:
             # A valid result never equals the number that marks missing pixels.
-            step = 1.0 if self.dtype.kind in "iu" else max(abs(self.nodata) * 1e-6, 1e-30)
-            value = np.where(value == self.nodata, value + step, value)
+            nudge = 1.0 if self.dtype.kind in "iu" else max(abs(self.nodata) * 1e-6, 1e-30)
+            value = np.where(value == self.nodata, value + nudge, value)
         out[...] = np.where(good, value, fill_of(self))
 
     def _part(self, hit: int, window: Window, step: int) -> Window:

@@ -16,12 +16,13 @@ from geoxr.demo.inputs import Layers, open_given, open_made, sites
 from geoxr.demo.plan import plan_chips
 from geoxr.demo.report import draw, write_json
 from geoxr.demo.settings import Settings
+from geoxr.errors import OutputExistsError
 from geoxr.export.staged import check_free, disk_full
 from geoxr.grid.geobox import geobox_of
 from geoxr.testing import make_landsat_cdl
 
 #: What a run writes, besides the data that it makes.
-OUTPUTS = ("cube.zarr", "prediction.tif", "checkpoint.ckpt", "report.json", "report.png")
+OUTPUTS = ("cube*.zarr", "prediction*.tif", "checkpoint.ckpt", "report.json", "report.png")
 
 
 @dataclass
@@ -51,8 +52,12 @@ def run_demo(settings: Settings) -> dict[str, Any]:
     """
     out = settings.out
     fresh = not out.exists()
-    for name in OUTPUTS if settings.images else (*OUTPUTS, "data"):
-        check_free(out / name if out.exists() else out, overwrite=settings.overwrite)
+    if out.is_file():
+        raise OutputExistsError(f"{out} is a file. --out names a directory.")
+    patterns = OUTPUTS if settings.images else (*OUTPUTS, "data")
+    for old in (path for pattern in patterns for path in out.glob(pattern)):
+        check_free(old, overwrite=settings.overwrite)
+    check_free(out, overwrite=True)
     out.mkdir(exist_ok=True)
     work = out / f".part-{uuid.uuid4().hex[:8]}"
     work.mkdir()
@@ -142,6 +147,8 @@ def _plain(settings: Settings) -> dict[str, Any]:
 
 def _publish(work: Path, out: Path) -> None:
     """Move what was made to its final place, replacing what may be replaced."""
+    for old in (path for pattern in OUTPUTS for path in out.glob(pattern)):
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
     for item in sorted(work.iterdir()):
         final = out / item.name
         if final.is_dir():

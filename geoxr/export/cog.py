@@ -11,7 +11,7 @@ import rasterio.shutil
 import xarray as xr
 
 from geoxr.errors import ArgumentError, DiskFullError
-from geoxr.export.staged import staged
+from geoxr.export.staged import disk_full, staged
 from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import classes_of, extent, kind_of, require_crs
 from geoxr.io.reader import WindowReader, everything
@@ -26,7 +26,7 @@ def to_cog(da: xr.DataArray, path: PathLike, *, overwrite: bool = False) -> Path
     """Write a layer as a Cloud Optimized GeoTIFF: tiled, compressed, with overviews.
 
     CRS, transform, nodata, band names, units, and for labels the palette and class names are
-    written along. Pixels are copied window by window.
+    written along; validity that no number marks becomes a mask. Pixels are copied window by window.
 
     Parameters
     ----------
@@ -46,6 +46,8 @@ def to_cog(da: xr.DataArray, path: PathLike, *, overwrite: bool = False) -> Path
     OutputExistsError, DiskFullError
         Nothing is left under the final name.
     """
+    if da.dtype.kind == "c" or da.dtype == np.float16:
+        raise ArgumentError(f"A GeoTIFF of {da.dtype} cannot be written; convert it first.")
     if "time" in da.dims:
         raise ArgumentError("A GeoTIFF has no time axis. Write one date: da.isel(time=0).")
     reader = resolve(da).reader
@@ -56,8 +58,10 @@ def to_cog(da: xr.DataArray, path: PathLike, *, overwrite: bool = False) -> Path
     with staged(final, overwrite=overwrite) as temporary:
         plain = temporary.with_name(f"{temporary.stem}.plain.tif")
         try:
-            _write_plain(plain, da, reader)
-            _copy_cog(plain, temporary, kind_of(da) == "categorical")
+            # Looked at before the plain file is removed, which frees space again.
+            with disk_full(final):
+                _write_plain(plain, da, reader)
+                _copy_cog(plain, temporary, kind_of(da) == "categorical")
         finally:
             plain.unlink(missing_ok=True)
     return final
@@ -71,7 +75,8 @@ def _write_plain(path: Path, da: xr.DataArray, reader: WindowReader) -> None:
     if tiled:
         options.update(blockxsize=_BLOCK, blockysize=_BLOCK)
     assert geobox.crs is not None
-    with rasterio.open(
+    # A mask inside the file, not beside it.
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(
         path, "w", driver="GTiff", count=len(reader.bands), dtype=dtype, crs=geobox.crs.to_wkt(),
         transform=geobox.affine, height=geobox.height, width=geobox.width, nodata=reader.nodata,
         bigtiff="IF_SAFER", **options,
@@ -80,10 +85,13 @@ def _write_plain(path: Path, da: xr.DataArray, reader: WindowReader) -> None:
         bands, _ = everything(reader)
         for window in extent(geobox).tiles(_WINDOW):
             block = np.empty((1, len(bands), window.height, window.width), reader.dtype)
-            reader.read(window, block, None, bands=bands, times=(0,))
+            valid = np.empty((1, 1, window.height, window.width), bool) if reader.masked else None
+            reader.read(window, block, valid, bands=bands, times=(0,))
             rows, cols = window.slices
             area = rasterio.windows.Window.from_slices(rows, cols)
             file.write(block[0].astype(dtype, copy=False), window=area)
+            if valid is not None:
+                file.write_mask(valid[0, 0], window=area)
     _check_written(path, dtype, len(bands), geobox.shape)
 
 

@@ -13,6 +13,9 @@ from pathlib import Path
 from geoxr.errors import DiskFullError, MissingFileError, OutputExistsError
 from geoxr.typing import PathLike
 
+#: With less space than this, a write that failed did so for lack of it [bytes].
+_ALMOST_FULL = 1 << 20
+
 
 def check_free(path: PathLike, *, overwrite: bool) -> Path:
     """Return an output path that may be written.
@@ -30,6 +33,8 @@ def check_free(path: PathLike, *, overwrite: bool) -> Path:
             f"{final} exists. Choose another path, or pass overwrite=True (--overwrite on the "
             f"command line) to replace it."
         )
+    if final.absolute().parent.is_file():
+        raise OutputExistsError(f"{final.absolute().parent} is a file, not a directory.")
     if not final.absolute().parent.is_dir():
         raise MissingFileError(f"The directory {final.absolute().parent} does not exist; make it.")
     return final
@@ -63,9 +68,9 @@ def disk_full(path: PathLike) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not _no_space(error):
-            raise
         free = shutil.disk_usage(Path(path).absolute().parent).free
+        if isinstance(error, DiskFullError) or not (_no_space(error) or _gave_up(error, free)):
+            raise
         raise DiskFullError(
             f"The disk filled up while writing {path} ({free / 2**20:.0f} MiB are free now that the "
             f"incomplete output is being removed). Free some space, or choose another place."
@@ -83,7 +88,15 @@ def _no_space(error: BaseException | None) -> bool:
     return False
 
 
+def _gave_up(error: BaseException, free: int) -> bool:
+    """Tell whether GDAL failed with the disk (almost) full: it does not always say why."""
+    of_gdal = type(error).__module__.startswith("rasterio")
+    return (of_gdal or isinstance(error, OSError)) and free < _ALMOST_FULL
+
+
 def _replace(temporary: Path, final: Path) -> None:
+    if temporary.is_dir() and final.is_file():
+        final.unlink()
     if final.is_dir() and not final.is_symlink():
         old = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.old")
         os.replace(final, old)

@@ -118,6 +118,11 @@ class Recipe:
         self, source: Source, pixels: np.ndarray, valid: np.ndarray, part: np.ndarray
     ) -> None:
         if source.label:
+            if pixels.dtype.kind == "f" and (valid & (np.floor(pixels) != pixels)).any():
+                raise ClassesError(
+                    f"{source.name!r} is categorical but holds fractions. Labels are whole numbers; "
+                    f"is it an image? Set da.attrs['kind'] = 'continuous'."
+                )
             if source.classes is not None:
                 pixels = _indices(source, pixels, valid)
             part[...] = pixels
@@ -208,6 +213,12 @@ def make_recipe(
     outputs = {
         name: tuple(_source(ds, part, slow) for part in parts) for name, parts in groups.items()
     }
+    taken_names = {"valid", "bounds", "index", *(f"valid_{name}" for name in outputs)}
+    if taken_names & set(outputs):
+        raise ArgumentError(
+            f"Variables named {sorted(taken_names & set(outputs))} would hide what every batch has "
+            f"under these names. Rename them: ds.rename(valid='my_valid')."
+        )
     for name, sources in outputs.items():
         _check_group(name, sources)
     return Recipe(outputs, dtype, fill, ignore_index), slow

@@ -44,7 +44,8 @@ def grid_chips(
         Only chips whose whole window is inside. Every part of it gets a grid of its own, from its
         own corner, so that small areas are covered too.
     min_valid : float
-        Smallest share of pixels that are valid in all layers; looks at every eighth pixel.
+        Smallest share of pixels that are valid in all layers. It is estimated from every eighth
+        pixel, more of small chips; 1 looks at all pixels.
     units : {"pixels", "crs"}
 
     Raises
@@ -69,7 +70,7 @@ def grid_chips(
         fits = (corners >= 0).all(axis=1) & (corners + sides <= geobox.shape).all(axis=1)
         corners = corners[fits]
     if min_valid > 0:
-        corners = corners[valid_fraction(ds, corners, sides) >= min_valid]
+        corners = corners[valid_fraction(ds, corners, sides, exact=min_valid == 1) >= min_valid]
     if not len(corners):
         raise ChipError(
             f"No chip of {sides[0]} x {sides[1]} pixels lies wholly in the area with at least "

@@ -46,7 +46,8 @@ def random_chips(
     seed : int or numpy.random.Generator
         Fixes all chips of all epochs. A Generator is drawn from once.
     min_valid : float
-        Smallest share of pixels that are valid in all layers; looks at every eighth pixel.
+        Smallest share of pixels that are valid in all layers. It is estimated from every eighth
+        pixel, more of small chips; 1 looks at all pixels.
     units : {"pixels", "crs"}
 
     Returns
@@ -115,7 +116,7 @@ def _drawn(draw: RandomDraw, epoch: int) -> CornerList:
             keep[mine] = inside([part], corners[mine], draw.size)
         corners = corners[keep]
         if draw.ds is not None:
-            share = valid_fraction(draw.ds, corners, draw.size)
+            share = valid_fraction(draw.ds, corners, draw.size, exact=draw.min_valid == 1)
             corners = corners[share >= draw.min_valid]
         found.append(corners[:missing])
         missing -= len(found[-1])

@@ -14,17 +14,22 @@ from geoxr.grid.window import Window
 from geoxr.io.reader import WindowReader, has_holes
 from geoxr.io.views import Validity
 
-#: Validity is looked at on every so many pixels [pixel].
-STEP = 8
+#: Validity is looked at on every so many pixels at most [pixel].
+_WIDEST = 8
+#: ... and so often along a side of a chip at least.
+_LOOKS = 16
 #: Edge of the squares it is looked at in [pixel].
 _BLOCK = 2048
 
 
-def valid_fraction(ds: xr.Dataset, corners: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def valid_fraction(
+    ds: xr.Dataset, corners: np.ndarray, size: tuple[int, int], *, exact: bool = False
+) -> np.ndarray:
     """Share of pixels of each chip that are valid in all layers.
 
-    Every eighth pixel along both axes is looked at, so shares are right to about one percent of a
-    chip of 128 pixels.
+    Every eighth pixel along both axes is looked at, more of chips below 128 pixels, so that shares
+    are estimates: right to a few percent where holes are larger than that, blind to finer ones.
+    With `exact`, all pixels are.
 
     Parameters
     ----------
@@ -41,10 +46,11 @@ def valid_fraction(ds: xr.Dataset, corners: np.ndarray, size: tuple[int, int]) -
     if not readers or not len(corners):
         return np.ones(len(corners))
     grid = geobox_of(ds).shape
+    step = 1 if exact else min(max(min(size) // _LOOKS, 1), _WIDEST)
 
     @lru_cache(maxsize=256)
     def look(row: int, col: int) -> np.ndarray:
-        return _look(readers, row, col, (int(grid[0]), int(grid[1])))
+        return _look(readers, row, col, (int(grid[0]), int(grid[1])), step)
 
     share = np.empty(len(corners))
     order = np.lexsort((corners[:, 1] // _BLOCK, corners[:, 0] // _BLOCK))
@@ -54,8 +60,8 @@ def valid_fraction(ds: xr.Dataset, corners: np.ndarray, size: tuple[int, int]) -
         good = total = 0
         for part in window.tiles(_BLOCK):
             block = look(part.row // _BLOCK, part.col // _BLOCK)
-            rows = _steps(part.row, part.height, part.row // _BLOCK)
-            cols = _steps(part.col, part.width, part.col // _BLOCK)
+            rows = _steps(part.row, part.height, part.row // _BLOCK, step)
+            cols = _steps(part.col, part.width, part.col // _BLOCK, step)
             piece = block[rows, cols]
             good, total = good + int(piece.sum()), total + piece.size
         share[at] = good / total if total else 0.0
@@ -68,25 +74,27 @@ def check_min_valid(min_valid: float) -> None:
         raise ArgumentError(f"min_valid is a share from 0 to 1, not {min_valid!r}.")
 
 
-def _steps(start: int, length: int, block: int) -> slice:
+def _steps(start: int, length: int, block: int, step: int) -> slice:
     """Looked-at pixels within ``start : start + length``, counted in their block; at least one."""
-    first = -(-(start - block * _BLOCK) // STEP)
-    stop = -(-(start + length - block * _BLOCK) // STEP)
+    first = -(-(start - block * _BLOCK) // step)
+    stop = -(-(start + length - block * _BLOCK) // step)
     return slice(min(first, stop - 1) if first >= stop else first, max(stop, 1))
 
 
-def _look(readers: list[WindowReader], row: int, col: int, grid: tuple[int, int]) -> np.ndarray:
+def _look(
+    readers: list[WindowReader], row: int, col: int, grid: tuple[int, int], step: int
+) -> np.ndarray:
     top, left = row * _BLOCK, col * _BLOCK
     window = Window(top, left, _BLOCK, _BLOCK) & Window(0, 0, *grid)
-    shape = (-(-_BLOCK // STEP), -(-_BLOCK // STEP))
+    shape = (-(-_BLOCK // step), -(-_BLOCK // step))
     result = np.zeros(shape, bool)
     if window.empty:
         return result
-    rows, cols = -(-window.height // STEP), -(-window.width // STEP)
+    rows, cols = -(-window.height // step), -(-window.width // step)
     result[:rows, :cols] = True
     for reader in readers:
         times = tuple(range(1 if reader.times is None else len(reader.times)))
         seen = np.empty((len(times), 1, rows, cols), bool)
-        Validity(reader).read(window, seen, None, bands=(0,), times=times, step=STEP)
+        Validity(reader).read(window, seen, None, bands=(0,), times=times, step=step)
         result[:rows, :cols] &= np.logical_and.reduce(seen)[0]
     return result

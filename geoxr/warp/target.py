@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Real
 
 import numpy as np
 import shapely
@@ -72,7 +71,7 @@ def target_grid(
 
 
 def _both(size: float | tuple[float, float]) -> tuple[float, float]:
-    pair = (size, size) if isinstance(size, Real) else tuple(size)
+    pair = tuple(size) if isinstance(size, Sequence) else (size, size)
     if len(pair) != 2 or not all(value > 0 and math.isfinite(value) for value in pair):
         raise ArgumentError(f"resolution must be a positive number or a pair (x, y), not {size!r}.")
     return float(pair[0]), float(pair[1])
