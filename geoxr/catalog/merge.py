@@ -21,6 +21,7 @@ from geoxr.grid.geobox import (
     geobox_of,
     lattice_offset,
     require_crs,
+    same_crs,
     same_grid,
 )
 from geoxr.grid.window import Window
@@ -30,7 +31,7 @@ from geoxr.io.resolve import canonical, resolve
 from geoxr.io.views import Validity
 from geoxr.typing import Resampling
 from geoxr.warp.reproject import warp_layer
-from geoxr.warp.warped import outline, project
+from geoxr.warp.warped import moved_whole, outline, project
 
 #: Name of the boolean variable that says where a variable is valid.
 VALID_SUFFIX = "_valid"
@@ -198,9 +199,16 @@ def _window_in(reader: WindowReader, full: GeoBox, *, clip: bool) -> Window:
     if offset is not None:
         window = extent(reader.geobox).shift(*offset)
         return window & extent(full) if clip else window
-    shape = project(reader.footprint, reader.geobox, full)
     if clip:
+        shape = project(reader.footprint, reader.geobox, full)
         return covered(shape & outline(full), full, margin=0)
+    whole = same_crs(reader.geobox.crs, full.crs)
+    shape = reader.footprint if whole else moved_whole(reader.footprint, reader.geobox, full)
+    if shape is None:
+        raise ArgumentError(
+            f'A layer reaches where {crs_name(full.crs)} ends, so join="outer" has no bounds. Pass a '
+            f"GeoBox as like=, or join='inner'."
+        )
     inverse = ~full.affine
     corners = np.array([inverse @ point for point in shapely.get_coordinates(shape)])
     left, top = np.floor(corners.min(axis=0)).astype(int)

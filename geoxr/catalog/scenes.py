@@ -12,14 +12,14 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from geoxr.catalog.mosaic import OVERLAPS, Mosaic
-from geoxr.errors import ArgumentError, CRSMismatchError
+from geoxr.errors import ArgumentError, CRSMismatchError, NoOverlapError
 from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import crs_name, geobox_of, lattice_offset, parse_crs, require_crs, same_crs
 from geoxr.io.layer import as_layer
 from geoxr.io.reader import WindowReader
 from geoxr.io.views import Cropped, TimeStack
 from geoxr.typing import Align, Bounds, CRSLike, Kind, Overlap, Resampling
-from geoxr.warp.reproject import onto, pick_resampling
+from geoxr.warp.reproject import check_overlap, check_resampling, onto, pick_resampling
 from geoxr.warp.target import target_grid
 
 #: How dates become a time axis.
@@ -72,12 +72,15 @@ def layer_of(
             f'time is {time!r}, but must be "each" (a time axis), "collapse" (dates merged by the '
             f"overlap rule) or None (a time axis if there are several dates)."
         )
+    check_resampling(resampling)
     check_alike(scenes)
     scenes = sorted(scenes, key=lambda scene: str(scene.time)) if scenes[0].time else scenes
     geobox = _grid(scenes, target)
     if any(lattice_offset(scene.reader.geobox, geobox) is None for scene in scenes):
         first = scenes[0].reader.geobox
         resampling = pick_resampling(resampling, kind, first, geobox, scenes[0].name)
+    if not target.open:
+        _check_reach(scenes, geobox)
     placed = [onto(scene.reader, geobox, resampling or "nearest") for scene in scenes]
     dates = [scene.time for scene in scenes]
     several = len(set(dates)) > 1 or time == "each"
@@ -86,6 +89,17 @@ def layer_of(
     else:
         reader = _together(placed, overlap)
     return as_layer(reader, name=name, kind=kind, classes=classes, attrs=attrs, band=band)
+
+
+def _check_reach(scenes: Sequence[Scene], geobox: GeoBox) -> None:
+    """Raise unless some scene meets the target."""
+    for scene in scenes[:-1]:
+        try:
+            check_overlap(scene.reader, geobox, scene.name)
+        except NoOverlapError:
+            continue
+        return
+    check_overlap(scenes[-1].reader, geobox, scenes[-1].name)
 
 
 def _together(readers: Sequence[WindowReader], overlap: Overlap) -> WindowReader:

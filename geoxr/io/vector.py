@@ -16,7 +16,7 @@ from rasterio.features import rasterize
 
 from geoxr.errors import ArgumentError, ClassesError, MissingFileError, NotARasterError
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import crop, parse_crs, require_crs
+from geoxr.grid.geobox import parse_crs, require_crs
 from geoxr.grid.window import Window
 from geoxr.io.gdal import outline
 from geoxr.typing import PathLike
@@ -35,7 +35,8 @@ class Features:
     Parameters
     ----------
     shapes : tuple of bytes
-        WKB in the CRS of the grid.
+        WKB in pixels of the whole grid (x along columns, y along rows): moving a window is then
+        exact, and ties at pixel centres fall the same way in all of them.
     values : tuple of int
     """
 
@@ -56,6 +57,8 @@ class Burning:
     def __post_init__(self) -> None:
         if self.mode not in ("semantic", "instance"):
             raise ArgumentError(f'mode is {self.mode!r}, but must be "semantic" or "instance".')
+        if not isinstance(self.fill, int):
+            raise ArgumentError(f"fill is the code of the background, not {self.fill!r}.")
         if self.overlap not in ("first", "last"):
             raise ArgumentError(f'overlap is {self.overlap!r}, but must be "first" or "last".')
 
@@ -105,15 +108,16 @@ class VectorReader:
         step: int = 1,
     ) -> None:
         """Read a window; see `WindowReader.read`."""
-        grid = crop(self.geobox, window)
         burnt = np.full(out.shape[2:], self.fill, self.dtype)
-        hits = np.sort(self._tree.query(outline(grid)))
+        (row, col), (stop_row, stop_col) = (window.row, window.col), window.stop
+        hits = np.sort(self._tree.query(shapely.box(col, row, stop_col, stop_row)))
         if hits.size:
             values = self._features.values
+            shapes = shapely.transform(self._tree.geometries[hits], lambda at: at - (col, row))
             rasterize(
-                [(self._tree.geometries[hit], values[hit]) for hit in hits],
+                [(shape, values[hit]) for shape, hit in zip(shapes, hits, strict=True)],
                 out=burnt,
-                transform=grid.affine @ Affine.scale(step),
+                transform=Affine.scale(step),
                 all_touched=self.all_touched,
             )
         out[...] = burnt
@@ -138,7 +142,13 @@ def read_vector(
     features, classes = _load(source, geobox, burning)
     ends = [*features.values, burning.fill]
     dtype = np.result_type(np.min_scalar_type(max(ends)), np.min_scalar_type(min(ends)))
-    dtype = dtype if dtype.kind in "iu" and dtype.itemsize < 8 else np.dtype("int32")
+    if dtype.itemsize == 8 or dtype.kind == "f":
+        dtype = np.dtype("int32")
+        if max(ends) > np.iinfo(dtype).max or min(ends) < np.iinfo(dtype).min:
+            raise ClassesError(
+                f"Values from {min(ends)} to {max(ends)} do not fit into 32 bits. Number the classes "
+                f"from 0, or burn mode='instance'."
+            )
     is_path = isinstance(source, str | os.PathLike)
     origin = (os.fspath(source), burning) if is_path else features
     reader = VectorReader(geobox, origin, burning.fill, all_touched, dtype)
@@ -154,7 +164,14 @@ def _load(
         values, known = np.arange(1, len(frame) + 1), None
     else:
         values, known = _values(frame, burning)
-    shapes = shapely.to_wkb(frame.geometry.to_numpy())
+    inverse = ~geobox.affine
+
+    def to_pixels(at: np.ndarray) -> np.ndarray:
+        x, y = at[:, 0], at[:, 1]
+        return np.stack([inverse.a * x + inverse.b * y + inverse.c,
+                         inverse.d * x + inverse.e * y + inverse.f], axis=1)  # fmt: skip
+
+    shapes = shapely.to_wkb(shapely.transform(frame.geometry.to_numpy(), to_pixels))
     order = range(len(frame)) if burning.overlap == "last" else range(len(frame) - 1, -1, -1)
     return Features(tuple(shapes[i] for i in order), tuple(int(values[i]) for i in order)), known
 
@@ -189,21 +206,33 @@ def _transformed(frame: geopandas.GeoDataFrame, geobox: GeoBox) -> geopandas.Geo
     # Before anything else: GEOS densifies invalid polygons through buffer(0), which loses parts.
     frame = frame.set_geometry(frame.geometry.make_valid())
     if not frame.crs.equals(target, ignore_axis_order=True):
-        # Straight edges of the source are bent in the target, so they get more vertices first.
-        box = shapely.box(*outline(geobox).bounds)
-        width = _span(box, target, frame.crs) / max(geobox.shape)
-        frame = frame.set_geometry(frame.geometry.segmentize(max(width * _EDGE, 1e-9)))
-        frame = frame.to_crs(target)
+        frame = _to_crs(frame, geobox, target)
     return frame.set_geometry(frame.geometry.make_valid())
 
 
-def _span(box: shapely.Polygon, source: Any, target: Any) -> float:
-    """Longest side of a rectangle seen in another CRS [its units]."""
+def _to_crs(frame: geopandas.GeoDataFrame, geobox: GeoBox, target: Any) -> geopandas.GeoDataFrame:
+    """Transform features, with long edges bent; what has no place in the target is cut off."""
     import geopandas
 
-    left, bottom, right, top = geopandas.GeoSeries([box], crs=source).to_crs(target).total_bounds
-    span = float(max(right - left, top - bottom))
-    return span if np.isfinite(span) and span > 0 else 1.0
+    box = geopandas.GeoSeries([outline(geobox).segmentize(_side(geobox) / 16)], crs=target)
+    here = box.to_crs(frame.crs).iloc[0]
+    width = float(max(np.ptp(shapely.get_coordinates(here), axis=0))) / max(geobox.shape)
+    # Straight edges of the source are bent in the target, so they get more vertices first.
+    edge = max(width * _EDGE, 1e-9) if np.isfinite(width) else np.inf
+    moved = frame.set_geometry(frame.geometry.segmentize(edge)).to_crs(target)
+    lost = ~np.isfinite(moved.geometry.bounds.to_numpy()).all(axis=1)
+    if lost.any() and np.isfinite(width):
+        near = here.buffer(width * max(geobox.shape) / 8)
+        cut = frame.geometry[lost].intersection(near).segmentize(edge).to_crs(target)
+        geometry = moved.geometry.copy()
+        geometry[lost] = cut
+        moved = moved.set_geometry(geometry)
+    return moved
+
+
+def _side(geobox: GeoBox) -> float:
+    left, bottom, right, top = outline(geobox).bounds
+    return max(right - left, top - bottom)
 
 
 def _values(frame: geopandas.GeoDataFrame, burning: Burning) -> tuple[np.ndarray, Classes | None]:

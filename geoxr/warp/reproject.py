@@ -52,11 +52,8 @@ def pick_resampling(
     resampling: Resampling | None, kind: Kind, source: GeoBox, target: GeoBox, name: str = "layer"
 ) -> Resampling:
     """Check the resampling asked for, or choose: nearest for classes, bilinear for quantities."""
+    check_resampling(resampling)
     if resampling is not None:
-        if resampling not in _RESAMPLINGS:
-            raise ArgumentError(
-                f"resampling is {resampling!r}, but must be one of {', '.join(_RESAMPLINGS)}."
-            )
         return resampling
     chosen: Resampling = "nearest" if kind == "categorical" else "bilinear"
     if same_crs(source.crs, target.crs) or (source.crs and target.crs):
@@ -68,6 +65,14 @@ def pick_resampling(
                 stacklevel=4,
             )
     return chosen
+
+
+def check_resampling(resampling: str | None) -> None:
+    """Raise unless it is None or the name of a kernel."""
+    if resampling is not None and resampling not in _RESAMPLINGS:
+        raise ArgumentError(
+            f"resampling is {resampling!r}, but must be one of {', '.join(_RESAMPLINGS)}."
+        )
 
 
 def _coarsening(source: GeoBox, target: GeoBox) -> float:
@@ -170,6 +175,7 @@ def warp_layer(
     resampling: Resampling | None = None,
 ) -> xr.DataArray:
     """Put one layer on a grid; see `reproject_match`."""
+    check_resampling(resampling)
     source = resolve(array).reader
     name = str(array.name or "layer")
     kind = kind_of(array)

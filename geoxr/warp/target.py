@@ -8,14 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 from affine import Affine
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError
-from geoxr.grid.geobox import parse_crs, require_crs, resolution, rotated, same_crs
+from geoxr.grid.geobox import crs_name, parse_crs, require_crs, resolution, rotated, same_crs
 from geoxr.io.gdal import outline
 from geoxr.typing import Align, Bounds, CRSLike
 from geoxr.warp.lattice import transformer
-from geoxr.warp.warped import project
+from geoxr.warp.warped import moved_whole
 
 
 def projected_grid(
@@ -52,10 +53,7 @@ def target_grid(
     native = same_crs(first.crs, wanted) and not rotated(first.affine)
     dx, dy = _pixel_size(first, wanted, native) if size is None else _both(size)
     if box is None:
-        frame = GeoBox((1, 1), Affine.identity(), wanted)
-        shapes = [project(outline(source), source, frame) for source in sources]
-        box = tuple(shapely.total_bounds(shapes))
-    assert box is not None
+        box = _bounds_in(wanted, sources)
     if not all(map(math.isfinite, box)) or box[0] >= box[2] or box[1] >= box[3]:
         raise ArgumentError(f"The bounds of the target {box} are not (left, bottom, right, top).")
     keep = align == "keep" and native
@@ -68,6 +66,24 @@ def target_grid(
     stop_row = math.ceil((top - box[1]) / dy - slack)
     shape = (max(stop_row - row, 1), max(stop_col - col, 1))
     return GeoBox(shape, Affine(dx, 0, left + col * dx, 0, -dy, top - row * dy), wanted)
+
+
+def _bounds_in(crs: CRS, sources: Sequence[GeoBox]) -> Bounds:
+    """Bounds of all sources in a CRS."""
+    frame = GeoBox((1, 1), Affine.identity(), crs)
+    shapes = [
+        outline(source)
+        if same_crs(source.crs, crs)
+        else moved_whole(outline(source), source, frame)
+        for source in sources
+    ]
+    if any(shape is None for shape in shapes):
+        raise ArgumentError(
+            f"Some of the data has no place in {crs_name(crs)}, so the bounds of the target cannot be "
+            f"found. Pass bounds=(left, bottom, right, top) with resolution=, or like=."
+        )
+    left, bottom, right, top = (float(side) for side in shapely.total_bounds(shapes))
+    return left, bottom, right, top
 
 
 def _both(size: float | tuple[float, float]) -> tuple[float, float]:

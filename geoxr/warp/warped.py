@@ -37,7 +37,11 @@ class Warped(View):
             return True
         if self.nodata is not None or self.dtype.kind in "fc":
             return False
-        return not self.footprint.covers(outline(self.geobox))
+        if not same_crs(self.source.geobox.crs, self.geobox.crs):
+            shape = moved_whole(self.source.footprint, self.source.geobox, self.geobox)
+        else:
+            shape = self.source.footprint
+        return shape is None or not shape.covers(outline(self.geobox))
 
     @cached_property
     def footprint(self) -> shapely.Geometry:
@@ -179,20 +183,49 @@ def coarsened(geobox: GeoBox, step: int) -> GeoBox:
 
 
 def project(shape: shapely.Geometry, source: GeoBox, target: GeoBox) -> shapely.Geometry:
-    """Transform a geometry from the CRS of `source` to that of `target`, long edges bent."""
+    """Transform a geometry from the CRS of `source` to that of `target`, long edges bent.
+
+    Where some of its vertices have no place in the target CRS, the result is what cells of a coarse
+    lattice over the target lie on it: good for finding overlaps, not for outlines.
+    """
     if same_crs(source.crs, target.crs):
         return shape
-    edge = max(resolution(source)) * max(max(source.shape) / 64, 1)
-    return project_crs(shapely.segmentize(shape, edge), source, target)
+    moved = moved_whole(shape, source, target)
+    return _cells_on(shape, source, target) if moved is None else moved
 
 
-def project_crs(shape: shapely.Geometry, source: GeoBox, target: GeoBox) -> shapely.Geometry:
-    """Transform the vertices of a geometry."""
+def moved_whole(shape: shapely.Geometry, source: GeoBox, target: GeoBox) -> shapely.Geometry | None:
+    """Transform a geometry with bent edges; None if a vertex has no place in the target CRS."""
     assert source.crs is not None and target.crs is not None
     change = transformer(source.crs.to_wkt(), target.crs.to_wkt())
+    edge = max(resolution(source)) * max(max(source.shape) / 64, 1)
+    dense = shapely.segmentize(shape, edge)
+    points = shapely.get_coordinates(dense)
+    moved = np.stack(change.transform(points[:, 0], points[:, 1]), axis=1)
+    if not np.isfinite(moved).all():
+        return None
+    result = shapely.set_coordinates(dense, moved)
+    return result if result.is_valid else shapely.make_valid(result)
 
-    def move(points: np.ndarray) -> np.ndarray:
-        return np.stack(change.transform(points[:, 0], points[:, 1]), axis=1)
 
-    moved = shapely.transform(shape, move)
-    return moved if moved.is_valid else shapely.make_valid(moved)
+def _cells_on(shape: shapely.Geometry, source: GeoBox, target: GeoBox) -> shapely.Geometry:
+    """Cells of the target, 64 along each axis, of which a corner lies on a shape of the source."""
+    cols = np.linspace(0, target.width, 65)
+    rows = np.linspace(0, target.height, 65)
+    columns, lines = np.meshgrid(cols, rows)
+    x, y = Lattice(source, target).exact(columns, lines)
+    a = source.affine
+    east, north = a.a * x + a.b * y + a.c, a.d * x + a.e * y + a.f
+    good = np.isfinite(east) & np.isfinite(north)
+    on = np.zeros(good.shape, bool)
+    on[good] = shapely.covers(shape, shapely.points(east[good], north[good]))
+    touched = on[1:, 1:] | on[1:, :-1] | on[:-1, 1:] | on[:-1, :-1]
+    down, along = np.nonzero(touched)
+    cells_on = shapely.box(cols[along], rows[down], cols[along + 1], rows[down + 1])
+    b = target.affine
+
+    def place(points: np.ndarray) -> np.ndarray:
+        c, r = points[:, 0], points[:, 1]
+        return np.stack([b.a * c + b.b * r + b.c, b.d * c + b.e * r + b.f], axis=1)
+
+    return shapely.transform(shapely.union_all(cells_on), place)
