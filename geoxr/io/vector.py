@@ -220,7 +220,11 @@ def _to_crs(frame: geopandas.GeoDataFrame, geobox: GeoBox, target: Any) -> geopa
     # Straight edges of the source are bent in the target, so they get more vertices first.
     edge = max(width * _EDGE, 1e-9) if np.isfinite(width) else np.inf
     moved = frame.set_geometry(frame.geometry.segmentize(edge)).to_crs(target)
-    lost = ~np.isfinite(moved.geometry.bounds.to_numpy()).all(axis=1)
+    back = moved.to_crs(frame.crs).geometry.bounds.to_numpy()
+    # What does not come back to its place was not really transformed, even if there are numbers.
+    with np.errstate(invalid="ignore"):
+        drift = np.abs(back - frame.geometry.bounds.to_numpy()).max(axis=1)
+    lost = ~(drift <= max(width * _EDGE, 1e-9))
     if lost.any() and np.isfinite(width):
         near = here.buffer(width * max(geobox.shape) / 8)
         cut = frame.geometry[lost].intersection(near).segmentize(edge).to_crs(target)

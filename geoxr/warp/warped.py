@@ -195,14 +195,20 @@ def project(shape: shapely.Geometry, source: GeoBox, target: GeoBox) -> shapely.
 
 
 def moved_whole(shape: shapely.Geometry, source: GeoBox, target: GeoBox) -> shapely.Geometry | None:
-    """Transform a geometry with bent edges; None if a vertex has no place in the target CRS."""
+    """Transform a geometry with bent edges; None if a vertex has no place in the target CRS.
+
+    Far from where a projection is made for, PROJ may give numbers that mean another place: only
+    vertices that come back to where they were count as transformed.
+    """
     assert source.crs is not None and target.crs is not None
     change = transformer(source.crs.to_wkt(), target.crs.to_wkt())
     edge = max(resolution(source)) * max(max(source.shape) / 64, 1)
     dense = shapely.segmentize(shape, edge)
     points = shapely.get_coordinates(dense)
     moved = np.stack(change.transform(points[:, 0], points[:, 1]), axis=1)
-    if not np.isfinite(moved).all():
+    back = np.stack(change.transform(*moved.T, direction="INVERSE"), axis=1)
+    # A comparison with NaN or infinity is False.
+    if not (np.abs(back - points) <= max(resolution(source))).all():
         return None
     result = shapely.set_coordinates(dense, moved)
     return result if result.is_valid else shapely.make_valid(result)

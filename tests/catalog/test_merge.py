@@ -96,3 +96,49 @@ def test_layers_with_other_bands_keep_their_own(utm_image: Path) -> None:
     batch = next(iter(ds.geoxr.to_torch(ds.geoxr.grid_chips(50), batch_size=2, concat=joined)))
     assert batch["image"].shape == (2, 4, 50, 50)
     assert (batch["image"][:, 2] == batch["image"][:, 3]).all()
+
+
+def test_a_picked_date_has_no_time_axis(farmland: LandsatCDL) -> None:
+    series = gx.open_product("landsat8-l2-sr", farmland.scenes, crs="auto")
+    one = series.isel(time=1)
+    for layer in (gx.merge({"image": one})["image"], one.geoxr.reproject("EPSG:5070")):
+        assert layer.dims == ("band", "y", "x")
+    assert one.geoxr.valid.dims == ("y", "x")
+    np.testing.assert_array_equal(gx.merge({"image": one})["image"].values, series.values[1])
+    ds = one.to_dataset(name="image")
+    batch = next(iter(ds.geoxr.to_torch(ds.geoxr.grid_chips(64), batch_size=2)))
+    assert batch["image"].shape == (2, 7, 64, 64)
+
+
+def test_layers_of_different_dates_are_told(farmland: LandsatCDL) -> None:
+    series = gx.open_product("landsat8-l2-sr", farmland.scenes, crs="auto")
+    with pytest.raises(gx.errors.ArgumentError, match="'a' has 2, 'b' has 1"):
+        gx.merge({"a": series, "b": series.isel(time=[0])})
+
+
+def test_every_verb_asks_what_computed_integers_mean(tmp_path: Path, utm_image: Path) -> None:
+    loaded = gx.open_raster(utm_image).load()
+    for verb in (
+        lambda: gx.merge({"image": loaded}),
+        lambda: loaded.geoxr.reproject("EPSG:3035"),
+        lambda: loaded.geoxr.to_cog(tmp_path / "c.tif"),
+        lambda: loaded.geoxr.to_zarr(tmp_path / "c.zarr"),
+        lambda: loaded.to_dataset(name="a").geoxr.random_chips(16, 2, min_valid=0.5),
+    ):
+        with pytest.raises(gx.errors.ValidityError, match="write_nodata"):
+            verb()
+    assert list(tmp_path.iterdir()) == [utm_image]
+
+
+def test_a_mean_that_happens_to_be_nodata_stays_valid(tmp_path: Path) -> None:
+    for number, value in enumerate((-1, 1)):
+        write_geotiff(
+            tmp_path / f"{number}.tif",
+            np.full((4, 4), value, "int16"),
+            crs=32633,
+            transform=UTM,
+            nodata=0,
+        )
+    layer = gx.open_raster(tmp_path, overlap="mean")
+    assert layer.geoxr.valid.values.all()
+    assert (layer.values == 1).all()

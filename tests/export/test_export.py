@@ -151,3 +151,33 @@ def test_what_is_no_store_is_named(tmp_path: Path) -> None:
     (tmp_path / "dir.zarr").mkdir()
     with pytest.raises(gx.errors.NotARasterError, match="is not a Zarr store"):
         gx.open_zarr(tmp_path / "dir.zarr")
+
+
+def test_a_cog_keeps_the_mask(tmp_path: Path, label_3035: Path) -> None:
+    label = gx.open_raster(label_3035, kind="categorical")
+    wide = gx.merge({"label": label}, like=label.geoxr.geobox.pad(20))["label"]
+    expected = wide.geoxr.valid.values
+    path = wide.geoxr.to_cog(tmp_path / "m.tif")
+    with rasterio.open(path) as file:
+        np.testing.assert_array_equal(file.read_masks(1) > 0, expected)
+    np.testing.assert_array_equal(gx.open_raster(path).geoxr.valid.values, expected)
+    assert not expected.all()
+    assert [item.name for item in tmp_path.glob("m.*")] == ["m.tif"]
+
+
+def test_a_write_that_gdal_gives_up_on_a_full_disk_is_told(
+    ds: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from geoxr.export import staged
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise rasterio.errors.RasterioIOError("Write failed. See previous exception for details.")
+
+    monkeypatch.setattr(cog, "_copy_cog", fail)
+    with pytest.raises(rasterio.errors.RasterioIOError, match="Write failed"):
+        ds["mask"].geoxr.to_cog(tmp_path / "m.tif")
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr(staged.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(gx.errors.DiskFullError, match="disk filled up"):
+        ds["mask"].geoxr.to_cog(tmp_path / "m.tif")
+    assert list(tmp_path.iterdir()) == []

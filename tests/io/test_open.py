@@ -1,6 +1,7 @@
 """What files carry, and what bad ones get."""
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import geopandas
@@ -10,6 +11,7 @@ import rasterio
 import rasterio.features
 import shapely
 from affine import Affine
+from odc.geo.geobox import GeoBox
 
 import geoxr as gx
 from geoxr.testing import write_geotiff
@@ -245,3 +247,81 @@ def test_features_of_a_file_are_not_sent_along(utm_image: Path, fields_4326: Pat
         geopandas.read_file(fields_4326), like=gx.open_raster(utm_image), attribute="crop"
     )
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(frame)).values, layer.values)
+
+
+def test_a_file_written_anew_is_not_read_through_the_old_handle(tmp_path: Path) -> None:
+    path = write_geotiff(tmp_path / "a.tif", np.ones((8, 8), "uint8"), crs=32633, transform=UTM)
+    old = gx.open_raster(path)
+    assert old.values.max() == 1
+    path.unlink()
+    write_geotiff(path, np.full((9, 9), 2, "uint8"), crs=32633, transform=UTM)
+    assert gx.open_raster(path).values.min() == 2
+    # A thread that has not read the old file yet cannot any more.
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(gx.errors.ReadFailedError, match="was changed or removed"),
+    ):
+        pool.submit(lambda: old.values).result()
+
+
+def test_relative_paths_survive_a_change_of_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_geotiff(tmp_path / "a.tif", np.ones((8, 8), "uint8"), crs=32633, transform=UTM)
+    monkeypatch.chdir(tmp_path)
+    layer = gx.open_raster("a.tif")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert layer.values.sum() == 64
+
+
+def test_a_crs_written_onto_a_layer_counts_everywhere(tmp_path: Path, utm_image: Path) -> None:
+    layer = gx.open_raster(utm_image).geoxr.write_crs("EPSG:32634")
+    assert gx.merge({"image": layer}).geoxr.crs.epsg == 32634
+    with rasterio.open(layer.geoxr.to_cog(tmp_path / "c.tif")) as file:
+        assert file.crs.to_epsg() == 32634
+    moved = gx.open_raster(utm_image)
+    moved = moved.assign_coords(x=moved.x + 1000)
+    with rasterio.open(moved.geoxr.to_cog(tmp_path / "d.tif")) as file:
+        assert file.transform.c == UTM.c + 1000
+
+
+def test_a_nodata_value_no_pixel_can_have_is_refused(utm_image: Path) -> None:
+    with pytest.raises(gx.errors.ArgumentError, match="no pixel of type uint16"):
+        gx.open_raster(utm_image, nodata=-9999)
+
+
+def test_bands_of_labels_are_not_blended(tmp_path: Path) -> None:
+    codes = np.kron(np.array([[0, 1024]], "uint16"), np.ones((8, 4), "uint16"))
+    half = UTM @ Affine.translation(0.5, 0.5)
+    files = {
+        "a": write_geotiff(tmp_path / "a.tif", codes, crs=32633, transform=UTM),
+        "b": write_geotiff(tmp_path / "b.tif", codes, crs=32633, transform=half),
+    }
+    layer = gx.open_raster(files, kind="categorical")
+    assert set(np.unique(layer.values)) == {0, 1024}
+
+
+def test_features_without_a_place_in_the_target_are_cut_off(utm_image: Path) -> None:
+    world = geopandas.GeoDataFrame({"v": [3]}, geometry=[shapely.box(-180, -90, 180, 90)], crs=4326)
+    layer = gx.open_vector(world, like=gx.open_raster(utm_image), attribute="v")
+    assert (layer.values == 3).all()
+
+
+def test_ties_at_pixel_centres_fall_the_same_way_in_all_windows(rng: np.random.Generator) -> None:
+    grid = GeoBox((90, 90), Affine(10 / 3, 0, 500_000, 0, -10 / 3, 5_200_000), "EPSG:32633")
+    centres = [grid.affine @ (c + 0.5, r + 0.5) for r, c in rng.integers(5, 80, (60, 2))]
+    shapes = [shapely.box(x, y - 20, x + 20, y) for x, y in centres]
+    frame = geopandas.GeoDataFrame({"v": range(1, 61)}, geometry=shapes, crs=32633)
+    layer = gx.open_vector(frame, like=grid, attribute="v")
+    whole = layer.values
+    for row, col in rng.integers(0, 60, (40, 2)):
+        part = layer.isel(y=slice(row, row + 29), x=slice(col, col + 23)).values
+        np.testing.assert_array_equal(part, whole[row : row + 29, col : col + 23])
+
+
+def test_values_beyond_32_bits_are_refused(utm_image: Path) -> None:
+    box = shapely.box(500_000, 5_199_900, 500_100, 5_200_000)
+    frame = geopandas.GeoDataFrame({"v": [2**33]}, geometry=[box], crs=32633)
+    with pytest.raises(gx.errors.ClassesError, match="do not fit into 32 bits"):
+        gx.open_vector(frame, like=gx.open_raster(utm_image), attribute="v")

@@ -191,3 +191,47 @@ def test_single_band_quantities_keep_no_channel_axis(tmp_path: Path, utm_image: 
     batch = next(iter(height.geoxr.to_torch(height.geoxr.grid_chips(50), batch_size=2)))
     assert batch["height"].shape == (2, 50, 50)
     assert set(batch) == {"height", "valid", "bounds", "index"}
+
+
+def test_names_that_batches_use_are_refused(ds: xr.Dataset) -> None:
+    named = ds.rename(mask="index")
+    with pytest.raises(gx.errors.ArgumentError, match=r"\['index'\] would hide"):
+        named.geoxr.to_torch(named.geoxr.grid_chips(64), batch_size=2)
+
+
+def test_a_comparison_makes_labels(ds: xr.Dataset) -> None:
+    near_infrared = ds["image"].isel(band=4, drop=True).geoxr.write_nodata(0).load()
+    bright = xr.Dataset({"mask": near_infrared > 12_000})
+    batch = next(iter(bright.geoxr.to_torch(bright.geoxr.grid_chips(64), batch_size=2)))
+    assert batch["mask"].dtype == torch.int64
+    assert set(batch["mask"].unique().tolist()) <= {0, 1}
+
+
+def rank_of_two(rank: int, address: str, data: str, out: str) -> None:
+    """Run in a process of its own: shares chips, but predicts and measures everything."""
+    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    ds = gx.open_zarr(data)
+    plan = ds.geoxr.grid_chips(64)
+    loader = ds.geoxr.to_torch(plan, batch_size=2)
+    seen = torch.cat([batch["index"] for batch in loader])
+    pred = ds.geoxr.predict(lambda image: image[:, :2], size=50, batch_size=2)
+    result = {"seen": seen, "length": len(loader), "mask": torch.from_numpy(pred["mask"].values)}
+    torch.save(result | {"mean": torch.tensor(gx.stats(ds, plan).mean)}, f"{out}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_share_chips_and_predict_alike(ds: xr.Dataset, tmp_path: Path) -> None:
+    import torch.multiprocessing as mp
+
+    ds.geoxr.to_zarr(tmp_path / "c.zarr", chunks=64)
+    address = f"file://{tmp_path / 'meeting'}"
+    mp.spawn(rank_of_two, (address, str(tmp_path / "c.zarr"), str(tmp_path)), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    plan = ds.geoxr.grid_chips(64)
+    assert first["length"] == second["length"]
+    assert len(first["seen"]) == len(second["seen"]) == -(-len(plan) // 2)
+    assert set(first["seen"].tolist()) | set(second["seen"].tolist()) == set(range(len(plan)))
+    alone = ds.geoxr.predict(lambda image: image[:, :2], size=50, batch_size=2)["mask"].values
+    np.testing.assert_array_equal(first["mask"].numpy(), alone)
+    np.testing.assert_array_equal(second["mask"].numpy(), alone)
+    assert torch.equal(first["mean"], second["mean"])

@@ -80,3 +80,26 @@ def test_models_that_do_not_fit_say_how(ds: xr.Dataset) -> None:
         ds.geoxr.predict(lambda image: image.mean(dim=(2, 3)), size=64)
     with pytest.raises(gx.errors.ArgumentError, match="no variable 'radar'"):
         ds.geoxr.predict(blurred, size=64, key="radar")
+
+
+def test_frozen_norms_stay_frozen(ds: xr.Dataset) -> None:
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = torch.nn.BatchNorm2d(7).eval()
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return blurred(self.norm(image))
+
+    net = Net().train()
+    net.norm.eval()
+    ds.geoxr.predict(net, size=256)
+    assert net.training
+    assert not net.norm.training
+
+
+def test_nan_scores_are_told(ds: xr.Dataset) -> None:
+    with pytest.raises(gx.errors.ArgumentError, match="returns NaN"):
+        ds.geoxr.predict(lambda image: image[:, :2] * torch.nan, size=256)
+    with pytest.raises(gx.errors.ArgumentError, match="a NoneType, not a tensor"):
+        ds.geoxr.predict(lambda image: None, size=256)

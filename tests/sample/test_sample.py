@@ -1,4 +1,5 @@
 import pickle
+from pathlib import Path
 
 import geopandas
 import numpy as np
@@ -198,3 +199,41 @@ def test_a_plan_belongs_to_its_grid() -> None:
     plan = dataset().geoxr.grid_chips(30)
     with pytest.raises(gx.errors.GridError, match="Plan the chips on this Dataset"):
         next(dataset().isel(x=slice(50)).geoxr.iter_chips(plan))
+
+
+def test_padded_chips_keep_their_validity(tmp_path: Path) -> None:
+    from geoxr.testing import write_geotiff
+
+    path = write_geotiff(
+        tmp_path / "a.tif", np.ones((50, 50), "uint8"), crs=32633, transform=GRID.affine
+    )
+    ds = gx.merge({"a": gx.open_raster(path)}, like=GeoBox((60, 60), GRID.affine, GRID.crs))
+    chips = list(ds.geoxr.iter_chips(ds.geoxr.grid_chips(40, edge="pad")))
+    assert all(set(chip.data_vars) == {"a", "a_valid"} for chip in chips)
+    assert sum(int(chip["a_valid"].sum()) for chip in chips) == 2500
+
+
+def test_min_valid_of_one_means_every_pixel() -> None:
+    data = np.ones((1, 90, 130), "float32")
+    data[:, :, 60:63] = np.nan
+    ds = xr.Dataset({"image": (("band", "y", "x"), data)}, coords=coords_of(GRID))
+    for chip in ds.geoxr.random_chips(32, 200, min_valid=1.0, seed=1):
+        assert not np.isnan(data[:, *chip.window.slices]).any()
+
+
+def test_nonsense_is_told(tmp_path: Path) -> None:
+    ds = dataset()
+    bow_tie = shapely.Polygon(
+        [(5e5, 5.2e6), (501_300, 5_199_100), (501_300, 5.2e6), (5e5, 5_199_100)]
+    )
+    assert len(ds.geoxr.random_chips(8, 5, aoi=bow_tie)) == 5
+    with pytest.raises(gx.errors.ArgumentError, match="seed must be"):
+        ds.geoxr.random_chips(8, 5, seed=-1)
+    with pytest.raises(gx.errors.ChipError, match="one number or"):
+        ds.geoxr.random_chips((8, 8, 8), 5)
+    with pytest.raises(gx.errors.ArgumentError, match="smaller than a pixel"):
+        gx.split_blocks(ds, (0.5, 0.5), block=0.5)
+
+
+def test_a_plan_without_min_valid_does_not_hold_the_data() -> None:
+    assert len(pickle.dumps(dataset().geoxr.random_chips(8, 5))) < 8000

@@ -197,3 +197,37 @@ def _in_memory(data: np.ndarray, geobox: GeoBox) -> xr.DataArray:
     from geoxr.grid.geobox import coords_of
 
     return xr.DataArray(data, dims=("y", "x"), coords=coords_of(geobox), name="layer")
+
+
+def test_zeros_of_a_layer_without_nodata_stay_zeros(tmp_path: Path) -> None:
+    from geoxr.testing import write_geotiff
+
+    path = write_geotiff(
+        tmp_path / "z.tif", np.zeros((60, 60), "uint8"), crs=32633,
+        transform=Affine(10, 0, 500_000, 0, -10, 5_200_000),
+    )  # fmt: skip
+    assert gx.open_raster(path).geoxr.reproject(resolution=7).values.max() == 0
+
+
+def test_a_global_layer_meets_a_utm_grid(tmp_path: Path, utm_image: Path) -> None:
+    """Its outline has no place in UTM, its pixels do."""
+    from geoxr.testing import write_geotiff
+
+    rows, cols = np.mgrid[:180, :360]
+    path = write_geotiff(
+        tmp_path / "world.tif", (rows * 360 + cols).astype("int32"), crs=4326,
+        transform=Affine(1, 0, -180, 0, -1, 90),
+    )  # fmt: skip
+    image = gx.open_raster(utm_image)
+    world = gx.open_raster(path, kind="categorical")
+    warped = world.geoxr.reproject_match(image)
+    expected, _ = exact_nearest(world, geobox_of(image))
+    np.testing.assert_array_equal(warped.values[0], expected)
+    assert warped.geoxr.valid.values.all()
+    merged = gx.merge({"image": image, "world": world.rename("world")})
+    np.testing.assert_array_equal(merged["world"].values[0], expected)
+
+
+def test_bounds_that_miss_the_file_are_told(utm_image: Path) -> None:
+    with pytest.raises(gx.errors.NoOverlapError, match="does not meet the target grid"):
+        gx.open_raster(utm_image, bounds=(0, 0, 1000, 1000))
