@@ -16,7 +16,7 @@ from geoxr.demo.inputs import Layers, open_given, open_made, sites
 from geoxr.demo.plan import plan_chips
 from geoxr.demo.report import draw, write_json
 from geoxr.demo.settings import Settings
-from geoxr.errors import OutputExistsError
+from geoxr.errors import DiskFullError, OutputExistsError
 from geoxr.export.staged import check_free, disk_full
 from geoxr.grid.geobox import geobox_of
 from geoxr.testing import make_landsat_cdl
@@ -67,6 +67,8 @@ def run_demo(settings: Settings) -> dict[str, Any]:
             _stages(run)
             _publish(work, out)
         return run.report
+    except DiskFullError as error:
+        raise DiskFullError(str(error).replace(f"{work.name}{os.sep}", "")) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
         if fresh and not any(out.iterdir()):

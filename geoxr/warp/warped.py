@@ -206,7 +206,7 @@ def moved_whole(shape: shapely.Geometry, source: GeoBox, target: GeoBox) -> shap
     dense = shapely.segmentize(shape, edge)
     points = shapely.get_coordinates(dense)
     moved = np.stack(change.transform(points[:, 0], points[:, 1]), axis=1)
-    back = np.stack(change.transform(*moved.T, direction="INVERSE"), axis=1)
+    back = np.stack(change.transform(moved[:, 0], moved[:, 1], direction="INVERSE"), axis=1)
     # A comparison with NaN or infinity is False.
     if not (np.abs(back - points) <= max(resolution(source))).all():
         return None
