@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,8 +13,8 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from geoxr.catalog.paths import find_files
-from geoxr.catalog.scenes import Scene, Target, layer_of, select_bands
-from geoxr.errors import ArgumentError
+from geoxr.catalog.scenes import Scene, Target, Time, layer_of, select_bands
+from geoxr.errors import ArgumentError, MissingFileError, NotARasterError
 from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import geobox_of, parse_crs, require_crs
 from geoxr.io.gdal import FileInfo, open_file
@@ -37,11 +38,13 @@ def open_raster(
     bounds: Bounds | None = None,
     like: xr.DataArray | xr.Dataset | GeoBox | None = None,
     align: Align | None = None,
+    time: Time | None = None,
     overlap: Overlap = "first",
     resampling: Resampling | None = None,
     kind: Kind | None = None,
     nodata: float | None = None,
     chunks: Any = None,
+    errors: Literal["raise", "skip"] = "raise",
 ) -> xr.DataArray:
     """Open raster files as one lazy layer. Reads headers, no pixels.
 
@@ -64,6 +67,9 @@ def open_raster(
         Pixels of a new grid start at whole multiples of the resolution, or where those of the first
         file do. Default: "keep" if all files are on one lattice, so that nothing is resampled;
         otherwise "snap".
+    time : {"collapse"}, optional
+        Plain files have no dates that geoxr knows, so they are always laid over each other; a time
+        axis comes from `open_product`.
     overlap : {"first", "last", "mean", "median", "min", "max", "count"}
         Which scene wins, or how they are combined, where several are valid; per pixel and band.
     resampling : {"nearest", "bilinear"}, optional
@@ -75,6 +81,8 @@ def open_raster(
         Number that marks missing pixels, instead of the one the files name.
     chunks : optional
         As for ``DataArray.chunk``: dask chunks. Sampling and training need none.
+    errors : {"raise", "skip"}
+        With "skip", files that cannot be opened are left out, and a warning names them.
 
     Returns
     -------
@@ -96,7 +104,7 @@ def open_raster(
         reader = stack_bands(infos, resampling or ("nearest" if labels else "bilinear"))
         scenes = [Scene(select_bands(reader, bands), info.reader.path)]
     else:
-        opened = [_open(path, given, nodata) for path in find_files(paths)]
+        opened = _open_all(find_files(paths), given, nodata, errors)
         info = opened[0]
         scenes = [Scene(select_bands(one.reader, bands), one.reader.path) for one in opened]
     target = Target(crs=crs, resolution=resolution, bounds=bounds, like=like, align=align)
@@ -105,7 +113,7 @@ def open_raster(
     layer = layer_of(
         scenes,
         target,
-        time=None,
+        time=time,
         overlap=overlap,
         resampling=resampling,
         kind=kind or _kind(info),
@@ -114,6 +122,29 @@ def open_raster(
         name=Path(info.reader.path).stem,
     )
     return layer if chunks is None else layer.chunk(chunks)
+
+
+def _open_all(
+    paths: Sequence[str], given: CRS | None, nodata: float | None, errors: str
+) -> list[FileInfo]:
+    """Open files; those that cannot be opened are left out with a warning, or raise."""
+    if errors not in ("raise", "skip"):
+        raise ArgumentError(f'errors is {errors!r}, but must be "raise" or "skip".')
+    opened, skipped = [], []
+    for path in paths:
+        try:
+            opened.append(_open(path, given, nodata))
+        except (NotARasterError, MissingFileError) as error:
+            if errors == "raise":
+                raise
+            skipped.append(str(error))
+    if not opened:
+        raise NotARasterError(f"None of {len(paths)} files can be opened. The first: {skipped[0]}")
+    if skipped:
+        warnings.warn(
+            f"{len(skipped)} of {len(paths)} files were left out: {' '.join(skipped)}", stacklevel=3
+        )
+    return opened
 
 
 def _open(path: PathLike, given: CRS | None, nodata: float | None) -> FileInfo:

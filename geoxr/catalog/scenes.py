@@ -72,6 +72,11 @@ def layer_of(
             f'time is {time!r}, but must be "each" (a time axis), "collapse" (dates merged by the '
             f"overlap rule) or None (a time axis if there are several dates)."
         )
+    if time == "each" and any(scene.time is None for scene in scenes):
+        raise ArgumentError(
+            'time="each" needs dates, and these files have none that geoxr knows. Describe how they '
+            "are named with gx.Product and open them with gx.open_product."
+        )
     check_resampling(resampling)
     check_alike(scenes)
     scenes = sorted(scenes, key=lambda scene: str(scene.time)) if scenes[0].time else scenes

@@ -325,3 +325,20 @@ def test_values_beyond_32_bits_are_refused(utm_image: Path) -> None:
     frame = geopandas.GeoDataFrame({"v": [2**33]}, geometry=[box], crs=32633)
     with pytest.raises(gx.errors.ClassesError, match="do not fit into 32 bits"):
         gx.open_vector(frame, like=gx.open_raster(utm_image), attribute="v")
+
+
+def test_files_that_cannot_be_opened_are_named_or_left_out(tmp_path: Path, utm_image: Path) -> None:
+    text = tmp_path / "text.tif"
+    text.write_text("no raster")
+    with pytest.raises(gx.errors.NotARasterError, match=r"text\.tif"):
+        gx.open_raster([utm_image, text])
+    with pytest.warns(UserWarning, match=r"1 of 2 files were left out: .*text\.tif"):
+        layer = gx.open_raster([utm_image, text], errors="skip")
+    np.testing.assert_array_equal(layer.values, gx.open_raster(utm_image).values)
+    with pytest.raises(gx.errors.NotARasterError, match="None of 1 files"):
+        gx.open_raster([text], errors="skip")
+
+
+def test_plain_files_have_no_dates(utm_image: Path) -> None:
+    with pytest.raises(gx.errors.ArgumentError, match='time="each" needs dates'):
+        gx.open_raster(utm_image, time="each")
