@@ -24,6 +24,7 @@ from geoxr.grid.geobox import (
     same_crs,
     same_grid,
 )
+from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window
 from geoxr.io.layer import as_layer, grid_coords
 from geoxr.io.reader import WindowReader
@@ -31,7 +32,7 @@ from geoxr.io.resolve import canonical, resolve
 from geoxr.io.views import Validity
 from geoxr.typing import Resampling
 from geoxr.warp.reproject import warp_layer
-from geoxr.warp.warped import moved_whole, outline, project
+from geoxr.warp.warped import moved_whole, project
 
 #: Name of the boolean variable that says where a variable is valid.
 VALID_SUFFIX = "_valid"

@@ -12,8 +12,8 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from geoxr.grid.geobox import extent
+from geoxr.grid.shapes import outline, to_pixels
 from geoxr.grid.window import Window
-from geoxr.io.gdal import outline
 from geoxr.io.reader import View, WindowReader, fill_of, reduce_valid
 from geoxr.typing import Overlap
 
@@ -184,16 +184,9 @@ def _cells(part: Window, window: Window, step: int) -> tuple[slice, slice]:
 
 def covered(footprint: shapely.Geometry, geobox: GeoBox, *, margin: int = 1) -> Window:
     """Return the window of the grid that holds a footprint, wider by `margin` pixels."""
-    inverse = ~geobox.affine
-
-    def to_pixels(points: np.ndarray) -> np.ndarray:
-        x, y = points[:, 0], points[:, 1]
-        return np.stack([inverse.a * x + inverse.b * y + inverse.c,
-                         inverse.d * x + inverse.e * y + inverse.f], axis=1)  # fmt: skip
-
     if shapely.is_empty(footprint):
         return Window(0, 0, 0, 0)
-    left, top, right, bottom = shapely.bounds(shapely.transform(footprint, to_pixels))
+    left, top, right, bottom = shapely.bounds(to_pixels(footprint, geobox))
     # A thousandth of a pixel over the edge is rounding, not another pixel.
     row, col = (int(np.floor(edge + 1e-3)) - margin for edge in (top, left))
     stop_row, stop_col = (int(np.ceil(edge - 1e-3)) + margin for edge in (bottom, right))

@@ -10,8 +10,8 @@ import shapely
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
+from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window
-from geoxr.io.gdal import outline
 from geoxr.io.layer import DIMS
 from geoxr.io.reader import mark_valid, reduce_valid
 

@@ -22,7 +22,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOEr
 
 from geoxr.errors import ArgumentError, MissingFileError, NotARasterError, ReadFailedError
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import bounds, rotated
+from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window
 from geoxr.io.reader import mark_valid, reduce_valid
 from geoxr.options import options
@@ -201,15 +201,6 @@ def _classes(file: rasterio.DatasetReader) -> Classes | None:
         return None
     values = [int(value) for value in tags["flag_values"].split()]
     return Classes.from_attrs({**tags, "flag_values": values})
-
-
-def outline(geobox: GeoBox) -> shapely.Polygon:
-    """Corners of a grid as a polygon in its CRS."""
-    if not rotated(geobox.affine):
-        return shapely.box(*bounds(geobox))
-    width, height = geobox.width, geobox.height
-    corners = [(0, 0), (width, 0), (width, height), (0, height)]
-    return shapely.Polygon([geobox.affine @ corner for corner in corners])
 
 
 #: Path of a file and when it was written, with its size: another file may come under its name.

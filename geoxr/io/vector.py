@@ -17,8 +17,8 @@ from rasterio.features import rasterize
 from geoxr.errors import ArgumentError, ClassesError, MissingFileError, NotARasterError
 from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import parse_crs, require_crs
+from geoxr.grid.shapes import outline, to_pixels
 from geoxr.grid.window import Window
-from geoxr.io.gdal import outline
 from geoxr.typing import PathLike
 
 if TYPE_CHECKING:
@@ -164,14 +164,7 @@ def _load(
         values, known = np.arange(1, len(frame) + 1), None
     else:
         values, known = _values(frame, burning)
-    inverse = ~geobox.affine
-
-    def to_pixels(at: np.ndarray) -> np.ndarray:
-        x, y = at[:, 0], at[:, 1]
-        return np.stack([inverse.a * x + inverse.b * y + inverse.c,
-                         inverse.d * x + inverse.e * y + inverse.f], axis=1)  # fmt: skip
-
-    shapes = shapely.to_wkb(shapely.transform(frame.geometry.to_numpy(), to_pixels))
+    shapes = shapely.to_wkb(to_pixels(frame.geometry.to_numpy(), geobox))
     order = range(len(frame)) if burning.overlap == "last" else range(len(frame) - 1, -1, -1)
     return Features(tuple(shapes[i] for i in order), tuple(int(values[i]) for i in order)), known
 

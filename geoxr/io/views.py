@@ -9,8 +9,8 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from geoxr.grid.geobox import extent
+from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window
-from geoxr.io.gdal import outline
 from geoxr.io.reader import (
     View,
     WindowReader,

@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from geoxr.catalog.merge import layer_names, layer_reader
 from geoxr.errors import ArgumentError, ChipError, NoOverlapError
 from geoxr.grid.geobox import describe_bounds, geobox_of, parse_crs, require_crs, resolution
-from geoxr.io.gdal import outline
+from geoxr.grid.shapes import outline, to_pixels
 from geoxr.typing import Area
 
 #: Areas are taken this much larger, so that a border on a pixel edge counts as reached [pixel].
@@ -73,18 +73,6 @@ def chip_area(ds: xr.Dataset, aoi: Area | None) -> list[shapely.Polygon]:
             )
     pixels = to_pixels(shape, geobox).buffer(_SLACK, join_style="mitre")
     return [part for part in shapely.get_parts(pixels) if part.area > 1]
-
-
-def to_pixels(shape: shapely.Geometry, geobox: GeoBox) -> shapely.Geometry:
-    """Return a geometry in pixels of the grid, x along columns and y along rows."""
-    inverse = ~geobox.affine
-
-    def move(points: np.ndarray) -> np.ndarray:
-        x, y = points[:, 0], points[:, 1]
-        return np.stack([inverse.a * x + inverse.b * y + inverse.c,
-                         inverse.d * x + inverse.e * y + inverse.f], axis=1)  # fmt: skip
-
-    return shapely.transform(shape, move)
 
 
 def chip_size(

@@ -11,7 +11,7 @@ import xarray as xr
 
 from geoxr.errors import ArgumentError, NoOverlapError
 from geoxr.grid.geobox import geobox_of, require_crs, resolution
-from geoxr.io.gdal import outline
+from geoxr.grid.shapes import outline
 from geoxr.sample.area import crs_units, footprint
 from geoxr.typing import Seed
 

@@ -21,6 +21,7 @@ from geoxr.grid.geobox import (
     resolution,
     same_crs,
 )
+from geoxr.grid.shapes import outline
 from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.reader import WindowReader
 from geoxr.io.resolve import resolve
@@ -28,7 +29,7 @@ from geoxr.io.views import Cropped
 from geoxr.typing import CRSLike, Kind, Resampling
 from geoxr.warp.lattice import Lattice
 from geoxr.warp.target import projected_grid
-from geoxr.warp.warped import Warped, outline, project
+from geoxr.warp.warped import Warped, project
 
 #: Above this ratio of pixel sizes a default of nearest or bilinear leaves out source pixels.
 _COARSER = 1.5

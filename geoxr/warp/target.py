@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError
 from geoxr.grid.geobox import crs_name, parse_crs, require_crs, resolution, rotated, same_crs
-from geoxr.io.gdal import outline
+from geoxr.grid.shapes import outline
 from geoxr.typing import Align, Bounds, CRSLike
 from geoxr.warp.lattice import transformer
 from geoxr.warp.warped import moved_whole

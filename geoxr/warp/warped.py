@@ -11,8 +11,8 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from geoxr.grid.geobox import crop, extent, resolution, same_crs
+from geoxr.grid.shapes import from_pixels, outline
 from geoxr.grid.window import Window
-from geoxr.io.gdal import outline
 from geoxr.io.reader import PIECE, View, WindowReader, fill_of, has_holes, reduce_valid
 from geoxr.typing import Resampling
 from geoxr.warp.kernels import cells, gather_bilinear, gather_nearest
@@ -228,10 +228,4 @@ def _cells_on(shape: shapely.Geometry, source: GeoBox, target: GeoBox) -> shapel
     touched = on[1:, 1:] | on[1:, :-1] | on[:-1, 1:] | on[:-1, :-1]
     down, along = np.nonzero(touched)
     cells_on = shapely.box(cols[along], rows[down], cols[along + 1], rows[down + 1])
-    b = target.affine
-
-    def place(points: np.ndarray) -> np.ndarray:
-        c, r = points[:, 0], points[:, 1]
-        return np.stack([b.a * c + b.b * r + b.c, b.d * c + b.e * r + b.f], axis=1)
-
-    return shapely.transform(shapely.union_all(cells_on), place)
+    return from_pixels(shapely.union_all(cells_on), target)

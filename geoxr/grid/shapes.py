@@ -1,0 +1,37 @@
+"""Geometries of grids, and geometries in pixels of a grid."""
+
+from __future__ import annotations
+
+import numpy as np
+import shapely
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from geoxr.grid.geobox import bounds, rotated
+
+
+def outline(geobox: GeoBox) -> shapely.Polygon:
+    """Corners of a grid as a polygon in its CRS."""
+    if not rotated(geobox.affine):
+        return shapely.box(*bounds(geobox))
+    width, height = geobox.width, geobox.height
+    corners = [(0, 0), (width, 0), (width, height), (0, height)]
+    return shapely.Polygon([geobox.affine @ corner for corner in corners])
+
+
+def to_pixels(shape: shapely.Geometry, geobox: GeoBox) -> shapely.Geometry:
+    """Return geometries in pixels of the grid, x along columns and y along rows."""
+    return _moved(shape, ~geobox.affine)
+
+
+def from_pixels(shape: shapely.Geometry, geobox: GeoBox) -> shapely.Geometry:
+    """Return geometries given in pixels of the grid in its CRS."""
+    return _moved(shape, geobox.affine)
+
+
+def _moved(shape: shapely.Geometry, a: Affine) -> shapely.Geometry:
+    def move(points: np.ndarray) -> np.ndarray:
+        x, y = points[:, 0], points[:, 1]
+        return np.stack([a.a * x + a.b * y + a.c, a.d * x + a.e * y + a.f], axis=1)
+
+    return shapely.transform(shape, move)
