@@ -145,7 +145,7 @@ class LayerAccessor(_Common):
 
     @property
     def valid(self) -> xr.DataArray:
-        """Lazy boolean layer: True where all bands may be used."""
+        """Lazy boolean layer, True where all bands may be used."""
         from geoxr.catalog.derive import valid
 
         return valid(self._obj)

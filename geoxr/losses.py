@@ -93,7 +93,7 @@ def create_loss(
         Cross entropy; focal loss (gamma 2); 1 - Dice, the mean over classes, of whole batches, in
         which classes that a batch has no label of count 0; the sum of the first and the third.
     num_classes : int
-        K.
+        How many classes there are, K.
     ignore_index : int
         Label of pixels that are left out.
     class_weights : sequence of float, optional

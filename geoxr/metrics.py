@@ -67,7 +67,7 @@ def confusion(pred: Tensor, target: Tensor, num_classes: int, ignore_index: int 
     pred, target : int tensor of one shape
         Classes 0..K-1.
     num_classes : int
-        K.
+        How many classes there are, K.
     ignore_index : int
         Pixels with this label are left out.
 
@@ -166,7 +166,7 @@ def evaluate(
     batches : iterable of mapping
         As loaders give them.
     num_classes : int
-        K.
+        How many classes there are, K.
     ignore_index : int
         Label of pixels that are left out, as are those where ``valid`` is False.
     image_key, mask_key : str

@@ -108,7 +108,7 @@ class LinearPixelBaseline:
         batches : iterable of mapping
             As loaders give them.
         num_classes : int
-            K.
+            How many classes there are, K.
         max_pixels : int [pixel]
             Size of the sample; every valid pixel is as likely to be in it.
         seed : int
