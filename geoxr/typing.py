@@ -20,7 +20,9 @@ Bounds: TypeAlias = tuple[float, float, float, float]
 #: A label raster has classes ("categorical"), an image has quantities ("continuous").
 Kind: TypeAlias = Literal["continuous", "categorical"]
 #: How pixels are resampled.
-Resampling: TypeAlias = Literal["nearest", "bilinear"]
+Resampling: TypeAlias = Literal[
+    "nearest", "bilinear", "cubic", "average", "mode", "min", "max", "sum", "median"
+]
 #: Which scene wins, or how scenes are combined, where several overlap.
 Overlap: TypeAlias = Literal["first", "last", "mean", "median", "min", "max", "count"]
 #: Where the pixels of a target grid start.

@@ -32,7 +32,7 @@ from geoxr.io.resolve import canonical, resolve
 from geoxr.io.views import Validity
 from geoxr.typing import Resampling
 from geoxr.warp.reproject import warp_layer
-from geoxr.warp.warped import moved_whole, project
+from geoxr.warp.shapes import moved_whole, project
 
 #: Name of the boolean variable that says where a variable is valid.
 VALID_SUFFIX = "_valid"

@@ -20,8 +20,8 @@ from geoxr.grid.geobox import geobox_of, parse_crs, require_crs
 from geoxr.io.gdal import FileInfo, open_file
 from geoxr.io.layer import as_layer, grid_coords
 from geoxr.io.reader import WindowReader
+from geoxr.io.stacks import BandStack
 from geoxr.io.vector import Burning, read_vector
-from geoxr.io.views import BandStack
 from geoxr.typing import Align, Bounds, CRSLike, Kind, Overlap, PathLike, Resampling
 from geoxr.warp.reproject import onto
 

@@ -17,7 +17,8 @@ from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import crs_name, geobox_of, lattice_offset, parse_crs, require_crs, same_crs
 from geoxr.io.layer import as_layer
 from geoxr.io.reader import WindowReader
-from geoxr.io.views import Cropped, TimeStack
+from geoxr.io.stacks import TimeStack
+from geoxr.io.views import Cropped
 from geoxr.typing import Align, Bounds, CRSLike, Kind, Overlap, Resampling
 from geoxr.warp.reproject import check_overlap, check_resampling, onto, pick_resampling
 from geoxr.warp.target import target_grid

@@ -28,8 +28,9 @@ from geoxr.io.resolve import resolve
 from geoxr.io.views import Cropped
 from geoxr.typing import CRSLike, Kind, Resampling
 from geoxr.warp.lattice import Lattice
+from geoxr.warp.shapes import project
 from geoxr.warp.target import projected_grid
-from geoxr.warp.warped import Warped, project
+from geoxr.warp.warped import Warped
 
 #: Above this ratio of pixel sizes a default of nearest or bilinear leaves out source pixels.
 _COARSER = 1.5

@@ -16,7 +16,7 @@ from geoxr.grid.geobox import crs_name, parse_crs, require_crs, resolution, rota
 from geoxr.grid.shapes import outline
 from geoxr.typing import Align, Bounds, CRSLike
 from geoxr.warp.lattice import transformer
-from geoxr.warp.warped import moved_whole
+from geoxr.warp.shapes import moved_whole
 
 
 def projected_grid(

@@ -1,0 +1,146 @@
+"""Several readers of one grid as one: stacked by band or by time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from odc.geo.geobox import GeoBox
+
+from geoxr.grid.window import Window
+from geoxr.io.reader import WindowReader
+
+
+@dataclass(frozen=True)
+class BandStack:
+    """Bands from several readers of one grid and type; see `WindowReader`."""
+
+    sources: tuple[WindowReader, ...]
+    bands: tuple[str, ...]
+
+    @property
+    def geobox(self) -> GeoBox:
+        """Grid of all."""
+        return self.sources[0].geobox
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the pixels."""
+        return self.sources[0].dtype
+
+    @property
+    def times(self) -> tuple[np.datetime64, ...] | None:
+        """Time steps of all."""
+        return self.sources[0].times
+
+    @property
+    def nodata(self) -> float | int | None:
+        """Number that marks missing pixels, if all share it."""
+        return self.sources[0].nodata if self._one_nodata else None
+
+    @property
+    def _one_nodata(self) -> bool:
+        return len({repr(source.nodata) for source in self.sources}) == 1
+
+    @property
+    def masked(self) -> bool:
+        """Whether pixels alone do not tell validity."""
+        return any(source.masked for source in self.sources) or not self._one_nodata
+
+    @property
+    def footprint(self) -> shapely.Geometry:
+        """Outline of what all sources cover."""
+        return shapely.intersection_all([source.footprint for source in self.sources])
+
+    def read(
+        self,
+        window: Window,
+        out: np.ndarray,
+        valid: np.ndarray | None,
+        *,
+        bands: tuple[int, ...],
+        times: tuple[int, ...],
+        step: int = 1,
+    ) -> None:
+        """Read a window; see `WindowReader.read`."""
+        owners = [(s, b) for s, source in enumerate(self.sources) for b in range(len(source.bands))]
+        joint = valid is not None and valid.shape[1] == 1 and len(bands) > 1
+        if joint:
+            assert valid is not None
+            valid[...] = True
+        start = 0
+        while start < len(bands):
+            owner = owners[bands[start]][0]
+            stop = start
+            while stop < len(bands) and owners[bands[stop]][0] == owner:
+                stop += 1
+            part: np.ndarray | None = None
+            if valid is not None:
+                part = np.empty_like(valid) if joint else valid[:, start:stop]
+            self.sources[owner].read(
+                window,
+                out[:, start:stop],
+                part,
+                bands=tuple(owners[band][1] for band in bands[start:stop]),
+                times=times,
+                step=step,
+            )
+            if joint:
+                assert valid is not None
+                valid &= part
+            start = stop
+
+
+@dataclass(frozen=True)
+class TimeStack:
+    """One reader per time step, all on one grid; see `WindowReader`."""
+
+    sources: tuple[WindowReader, ...]
+    times: tuple[np.datetime64, ...]
+
+    @property
+    def geobox(self) -> GeoBox:
+        """Grid of all."""
+        return self.sources[0].geobox
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the pixels."""
+        return self.sources[0].dtype
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands."""
+        return self.sources[0].bands
+
+    @property
+    def nodata(self) -> float | int | None:
+        """Number that marks missing pixels."""
+        return self.sources[0].nodata
+
+    @property
+    def masked(self) -> bool:
+        """Whether pixels alone do not tell validity."""
+        return any(source.masked for source in self.sources)
+
+    @property
+    def footprint(self) -> shapely.Geometry:
+        """Outline of what any time step covers."""
+        return shapely.union_all([source.footprint for source in self.sources])
+
+    def read(
+        self,
+        window: Window,
+        out: np.ndarray,
+        valid: np.ndarray | None,
+        *,
+        bands: tuple[int, ...],
+        times: tuple[int, ...],
+        step: int = 1,
+    ) -> None:
+        """Read a window; see `WindowReader.read`."""
+        for i, time in enumerate(times):
+            part = None if valid is None else valid[i : i + 1]
+            source = self.sources[time]
+            source.read(window, out[i : i + 1], part, bands=bands, times=(0,), step=step)
