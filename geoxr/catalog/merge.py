@@ -56,8 +56,8 @@ def merge(
         is. Default: the first layer.
     join : {"inner", "outer"}
         Cover what all layers share, or what any layer covers, on the lattice of `like`.
-    resampling : {"nearest", "bilinear"}, optional
-        Default: nearest for categorical layers, bilinear for continuous ones.
+    resampling : str, optional
+        As for `geoxr.reproject`.
 
     Returns
     -------

@@ -72,8 +72,8 @@ def open_raster(
         axis comes from `open_product`.
     overlap : {"first", "last", "mean", "median", "min", "max", "count"}
         Which scene wins, or how they are combined, where several are valid; per pixel and band.
-    resampling : {"nearest", "bilinear"}, optional
-        Default: nearest for categorical layers, bilinear for continuous ones.
+    resampling : str, optional
+        As for `geoxr.reproject`.
     kind : {"continuous", "categorical"}, optional
         Default: categorical if the file has a palette or names classes. An integer type alone
         means nothing.

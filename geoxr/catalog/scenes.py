@@ -84,7 +84,7 @@ def layer_of(
     geobox = _grid(scenes, target)
     if any(lattice_offset(scene.reader.geobox, geobox) is None for scene in scenes):
         first = scenes[0].reader.geobox
-        resampling = pick_resampling(resampling, kind, first, geobox, scenes[0].name)
+        resampling = pick_resampling(resampling, kind, first, geobox)
     if not target.open:
         _check_reach(scenes, geobox)
     placed = [onto(scene.reader, geobox, resampling or "nearest") for scene in scenes]

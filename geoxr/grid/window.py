@@ -59,6 +59,15 @@ class Window:
         row, col = self.row - outer.row, self.col - outer.col
         return slice(row, row + self.height), slice(col, col + self.width)
 
+    def halves(self) -> tuple[Window, Window]:
+        """Cut across the longer side."""
+        row, col, height, width = self.row, self.col, self.height, self.width
+        if height >= width:
+            top = height // 2
+            return Window(row, col, top, width), Window(row + top, col, height - top, width)
+        left = width // 2
+        return Window(row, col, height, left), Window(row, col + left, height, width - left)
+
     def tiles(self, size: int) -> list[Window]:
         """Cut along the lines of a lattice of `size` pixels that starts at (0, 0) of the grid."""
         rows = _cuts(self.row, self.stop[0], size)

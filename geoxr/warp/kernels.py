@@ -1,23 +1,27 @@
-"""Compiled gathers. All release the GIL; all are pure functions of their arguments.
+"""Compiled sampling: nearest, bilinear, cubic. All release the GIL and are pure functions.
 
 A position lies in the cell ``floor(position + EDGE)``: within ``EDGE`` of a border it belongs to the
 right or lower cell.
+
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numba
 import numpy as np
 
 #: Positions this close to a border of a cell count as on it [pixel].
 EDGE = 1e-6
+#: What tells which source pixels are valid: nothing, since all are; a number; a mask.
+ALL, MARK, MASK = 0, 1, 2
 
-_jit = numba.njit(nogil=True, cache=True, fastmath=False)
+jit: Any = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 
-@_jit
+@jit
 def interpolate(
     nodes: np.ndarray, step: int, row0: int, col0: int, x: np.ndarray, y: np.ndarray
 ) -> None:
@@ -37,24 +41,26 @@ def interpolate(
         at_row = row0 + i + 0.5
         node_row = int(at_row // step)
         fy = at_row / step - node_row
-        for j in range(width):
-            at_col = col0 + j + 0.5
-            node_col = int(at_col // step)
-            fx = at_col / step - node_col
-            for axis in range(2):
-                upper = (1.0 - fx) * nodes[axis, node_row, node_col] + fx * nodes[
-                    axis, node_row, node_col + 1
-                ]
-                lower = (1.0 - fx) * nodes[axis, node_row + 1, node_col] + fx * nodes[
-                    axis, node_row + 1, node_col + 1
-                ]
-                if axis == 0:
-                    x[i, j] = (1.0 - fy) * upper + fy * lower
-                else:
-                    y[i, j] = (1.0 - fy) * upper + fy * lower
+        j = 0
+        while j < width:
+            node_col = int((col0 + j + 0.5) // step)
+            stop = min((node_col + 1) * step - col0, width)
+            x0 = (1.0 - fy) * nodes[0, node_row, node_col] + fy * nodes[0, node_row + 1, node_col]
+            y0 = (1.0 - fy) * nodes[1, node_row, node_col] + fy * nodes[1, node_row + 1, node_col]
+            x1 = (1.0 - fy) * nodes[0, node_row, node_col + 1] + fy * nodes[
+                0, node_row + 1, node_col + 1
+            ]
+            y1 = (1.0 - fy) * nodes[1, node_row, node_col + 1] + fy * nodes[
+                1, node_row + 1, node_col + 1
+            ]
+            for k in range(j, stop):
+                fx = (col0 + k + 0.5) / step - node_col
+                x[i, k] = (1.0 - fx) * x0 + fx * x1
+                y[i, k] = (1.0 - fx) * y0 + fx * y1
+            j = stop
 
 
-@_jit
+@jit
 def cells(
     x: np.ndarray, y: np.ndarray, height: int, width: int, index: np.ndarray
 ) -> tuple[int, int, int, int]:
@@ -79,7 +85,7 @@ def cells(
             px, py = x[i, j] + EDGE, y[i, j] + EDGE
             # NaN and infinity fail these comparisons, so they are outside.
             if 0.0 <= px < width and 0.0 <= py < height:
-                row, col = int(math.floor(py)), int(math.floor(px))
+                row, col = int(py), int(px)
                 index[0, i, j] = row
                 index[1, i, j] = col
                 top, bottom = min(top, row), max(bottom, row)
@@ -92,13 +98,38 @@ def cells(
     return top, left, bottom + 1, right + 1
 
 
-@_jit
+@jit
+def flatten(
+    index: np.ndarray, row0: int, col0: int, step: int, width: int, offsets: np.ndarray
+) -> None:
+    """Turn rows and columns of a source into offsets in a window of it.
+
+    Parameters
+    ----------
+    index : int32 array (2, n, m)
+        From `cells`.
+    row0, col0 : int [source pixel]
+        Corner of the window.
+    step : int [source pixel]
+        Only every `step`-th row and column is in the window.
+    width : int
+        Columns of the window.
+    offsets : int32 array (n, m)
+        Filled; -1 outside.
+    """
+    for i in range(offsets.shape[0]):
+        for j in range(offsets.shape[1]):
+            row, col = (index[0, i, j] - row0) // step, (index[1, i, j] - col0) // step
+            offsets[i, j] = row * width + col if index[0, i, j] >= 0 else -1
+
+
+@jit
 def gather_nearest(
     source: np.ndarray,
     good: np.ndarray,
-    index: np.ndarray,
-    row0: int,
-    col0: int,
+    how: int,
+    mark: float,
+    offsets: np.ndarray,
     fill: float,
     out: np.ndarray,
     valid: np.ndarray,
@@ -108,39 +139,126 @@ def gather_nearest(
     Parameters
     ----------
     source : array (band, rows, columns)
-        A window of the source whose first pixel is (`row0`, `col0`).
+        A window of the source, in C order.
     good : bool array (band, rows, columns)
-        Which source pixels are valid.
-    index : int32 array (2, height, width)
-        From `cells`.
+        Which source pixels are valid, with `MASK`; else (band, 0, 0).
+    how : int
+        `ALL` pixels are valid; those that are finite and not `mark` (`MARK`); those that `good`
+        says (`MASK`).
+    mark : number of the type of the source
+        NaN where only NaN and infinity are invalid.
+    offsets : int32 array (height, width)
+        From `flatten`.
     fill : number
-        Written where there is no source pixel or it is invalid.
-    out, valid : array (band, height, width)
+        Written where there is no source pixel or it is invalid. With `MARK` it equals `mark`.
+    out : array (band, height, width)
         Filled.
+    valid : bool array (band, height, width), (1, height, width) or (0, height, width)
+        Filled: per band, where all bands are valid, or not at all.
     """
-    for band in range(source.shape[0]):
-        for i in range(index.shape[1]):
-            for j in range(index.shape[2]):
-                row, col = index[0, i, j] - row0, index[1, i, j] - col0
-                if index[0, i, j] >= 0 and good[band, row, col]:
-                    out[band, i, j] = source[band, row, col]
-                    valid[band, i, j] = True
-                else:
-                    out[band, i, j] = fill
-                    valid[band, i, j] = False
+    bands, each = source.shape[0], valid.shape[0] == source.shape[0]
+    pixels, fine = source.reshape(bands, -1), good.reshape(bands, -1)
+    for i in range(offsets.shape[0]):
+        for band in range(bands):
+            _take_row(pixels[band], fine[band], how, mark, offsets[i], fill, out[band, i])
+            if valid.shape[0] > 0:
+                first = each or band == 0
+                _valid_row(
+                    fine[band], how, mark, offsets[i], out[band, i], first,
+                    valid[band if each else 0, i],
+                )  # fmt: skip
 
 
-@_jit
+@jit
+def _take_row(pixels, fine, how, mark, at, fill, line):  # type: ignore[no-untyped-def]
+    # One loop for each way keeps the branch out of it.
+    if how == MASK:
+        for j in range(at.size):
+            k = np.uint32(max(at[j], 0))
+            line[j] = pixels[k] if at[j] >= 0 and fine[k] else fill
+    elif how == MARK:
+        for j in range(at.size):
+            value = pixels[np.uint32(max(at[j], 0))]
+            line[j] = value if at[j] >= 0 and value != mark and value - value == 0 else fill
+    else:
+        for j in range(at.size):
+            value = pixels[np.uint32(max(at[j], 0))]
+            line[j] = value if at[j] >= 0 else fill
+
+
+@jit
+def _valid_row(fine, how, mark, at, line, first, valid):  # type: ignore[no-untyped-def]
+    for j in range(at.size):
+        if how == MASK:
+            usable = at[j] >= 0 and fine[np.uint32(max(at[j], 0))]
+        elif how == MARK:
+            usable = line[j] != mark and line[j] - line[j] == 0
+        else:
+            usable = at[j] >= 0
+        valid[j] = usable and (first or valid[j])
+
+
+@jit
+def finished(value, marks, mark, low, high, whole):  # type: ignore[no-untyped-def]
+    """Round half up and keep within the type, for integers; move away from the mark."""
+    if whole:
+        value = min(max(math.floor(value + 0.5), low), high)
+    if marks and value == mark:
+        step = 1.0 if whole else max(abs(value) * 1e-6, 1e-30)
+        value += step if value + step <= high else -step
+    return value
+
+
+@jit
+def place(at, first):  # type: ignore[no-untyped-def]
+    """Pixel before a position, counted from `first`, and how far beyond its centre that is [pixel].
+
+    A position on a pixel centre is no further than that.
+    """
+    at -= 0.5
+    before = math.floor(at + EDGE)
+    beyond = at - before
+    return int(before) - first, 0.0 if beyond < EDGE else beyond
+
+
+@jit
+def blend(source, good, all_good, band, row, col, fy, fx):  # type: ignore[no-untyped-def]
+    """Weigh four pixels, the first at (`row`, `col`).
+
+    Those that are invalid or missing are left out and the weights of the others scaled up.
+    """
+    total = weight = 0.0
+    for down in range(2):
+        r = row + down
+        wy = fy if down else 1.0 - fy
+        for along in range(2):
+            c = col + along
+            w = wy * (fx if along else 1.0 - fx)
+            if (
+                w > 0.0
+                and 0 <= r < source.shape[1]
+                and 0 <= c < source.shape[2]
+                and (all_good or good[band, r, c])
+            ):
+                total += w * source[band, r, c]
+                weight += w
+    return total / weight
+
+
+@jit
 def gather_bilinear(
     source: np.ndarray,
     good: np.ndarray,
+    all_good: bool,
     x: np.ndarray,
     y: np.ndarray,
-    index: np.ndarray,
+    offsets: np.ndarray,
     row0: int,
     col0: int,
     fill: float,
     marks: bool,
+    low: float,
+    high: float,
     whole: bool,
     out: np.ndarray,
     valid: np.ndarray,
@@ -148,51 +266,148 @@ def gather_bilinear(
     """Weigh the four source pixels around every position.
 
     Invalid neighbours are left out and the weights of the others scaled up; a position whose own
-    cell is invalid is invalid. `whole` rounds half up, for integers. Where `fill` marks missing
-    pixels, a valid result never equals it: it is moved to the next number.
+    cell is invalid is invalid. Where `fill` marks missing pixels (`marks`), a valid result never
+    equals it: it is moved to the next number.
 
     Parameters
     ----------
+    source : array (band, rows, columns)
+        A window of the source, in C order.
+    good : bool array (band, rows, columns)
+        Which source pixels are valid; (band, 0, 0) with `all_good`.
+    all_good : bool
+        Whether all are.
     x, y : float64 array (height, width) [source pixel]
-    index, source, good, row0, col0, out, valid
+    offsets : int32 array (height, width)
+        From `flatten`.
+    row0, col0 : int [source pixel]
+        Corner of the window that `source` holds.
+    low, high : float
+        Smallest and largest number of the type of `out`.
+    whole : bool
+        Whether it is an integer, to round half up.
+    fill, out, valid
         As for `gather_nearest`.
     """
-    rows, cols = source.shape[1], source.shape[2]
-    for i in range(index.shape[1]):
-        for j in range(index.shape[2]):
-            row, col = index[0, i, j] - row0, index[1, i, j] - col0
-            inside = index[0, i, j] >= 0
-            left = upper = 0
+    bands, rows, cols = source.shape
+    each = valid.shape[0] == bands
+    pixels, fine = source.reshape(bands, -1), good.reshape(bands, -1)
+    for i in range(offsets.shape[0]):
+        for j in range(offsets.shape[1]):
+            own = offsets[i, j]
+            row = col = 0
             fx = fy = 0.0
-            if inside:
-                px, py = x[i, j] - 0.5 - col0, y[i, j] - 0.5 - row0
-                left, upper = int(math.floor(px + EDGE)), int(math.floor(py + EDGE))
-                fx, fy = px - left, py - upper
-                # A position on a pixel centre takes this pixel alone.
-                fx = 0.0 if fx < EDGE else fx
-                fy = 0.0 if fy < EDGE else fy
-            for band in range(source.shape[0]):
-                if not inside or not good[band, row, col]:
+            if own >= 0:
+                col, fx = place(x[i, j], col0)
+                row, fy = place(y[i, j], row0)
+            inner = own >= 0 and row >= 0 and col >= 0 and row + 1 < rows and col + 1 < cols
+            # Unsigned positions spare the compiler the check for counting from the end.
+            a = np.uintp(row * cols + col if inner else 0)
+            b, c = a + np.uintp(1), a + np.uintp(cols)
+            d = c + np.uintp(1)
+            w11 = fx * fy
+            w01, w10 = fx - w11, fy - w11
+            w00 = 1.0 - fx - w10
+            for band in range(bands):
+                n = np.uintp(band)
+                usable = own >= 0 and (all_good or fine[n, np.uintp(own)])
+                if not usable:
                     out[band, i, j] = fill
-                    valid[band, i, j] = False
-                    continue
-                total = weight = 0.0
-                for down in range(2):
-                    r = upper + down
-                    wy = fy if down else 1.0 - fy
-                    if r < 0 or r >= rows or wy == 0.0:
-                        continue
-                    for along in range(2):
-                        c = left + along
-                        w = wy * (fx if along else 1.0 - fx)
-                        if c < 0 or c >= cols or w == 0.0 or not good[band, r, c]:
-                            continue
-                        total += w * source[band, r, c]
-                        weight += w
-                value = total / weight
-                if whole:
-                    value = math.floor(value + 0.5)
-                if marks and value == fill:
-                    value += 1.0 if whole else max(abs(value) * 1e-6, 1e-30)
-                out[band, i, j] = value
-                valid[band, i, j] = True
+                elif inner and (all_good or fine[n, a] & fine[n, b] & fine[n, c] & fine[n, d]):
+                    value = (
+                        w00 * pixels[n, a]
+                        + w01 * pixels[n, b]
+                        + w10 * pixels[n, c]
+                        + w11 * pixels[n, d]
+                    )
+                    out[band, i, j] = finished(value, marks, fill, low, high, whole)
+                else:
+                    value = blend(source, good, all_good, band, row, col, fy, fx)
+                    out[band, i, j] = finished(value, marks, fill, low, high, whole)
+                if each:
+                    valid[band, i, j] = usable
+                elif valid.shape[0] > 0:
+                    valid[0, i, j] = usable and (band == 0 or valid[0, i, j])
+
+
+@jit
+def cubic_weights(f, weights):  # type: ignore[no-untyped-def]
+    """Weights of the four pixels around a position at the fraction `f` between the middle two."""
+    weights[0] = ((-0.5 * f + 1.0) * f - 0.5) * f
+    weights[1] = (1.5 * f - 2.5) * f * f + 1.0
+    weights[2] = ((-1.5 * f + 2.0) * f + 0.5) * f
+    weights[3] = (0.5 * f - 0.5) * f * f
+
+
+@jit
+def gather_cubic(
+    source: np.ndarray,
+    good: np.ndarray,
+    all_good: bool,
+    x: np.ndarray,
+    y: np.ndarray,
+    offsets: np.ndarray,
+    row0: int,
+    col0: int,
+    fill: float,
+    marks: bool,
+    low: float,
+    high: float,
+    whole: bool,
+    out: np.ndarray,
+    valid: np.ndarray,
+) -> None:
+    """Convolve the 16 source pixels around every position with Keys' kernel (a = -1/2).
+
+    Where one of them is missing or invalid, the position is bilinear, as in GDAL. Arguments are
+    those of `gather_bilinear`.
+
+    References
+    ----------
+    R. G. Keys, "Cubic convolution interpolation for digital image processing", IEEE Transactions on
+    Acoustics, Speech, and Signal Processing 29 (1981), equation 15.
+    """
+    bands, rows, cols = source.shape
+    each = valid.shape[0] == bands
+    pixels, fine = source.reshape(bands, -1), good.reshape(bands, -1)
+    wx, wy = np.empty(4), np.empty(4)
+    for i in range(offsets.shape[0]):
+        for j in range(offsets.shape[1]):
+            own = offsets[i, j]
+            row = col = 0
+            fx = fy = 0.0
+            if own >= 0:
+                col, fx = place(x[i, j], col0)
+                row, fy = place(y[i, j], row0)
+                cubic_weights(fx, wx)
+                cubic_weights(fy, wy)
+            inner = own >= 0 and row > 0 and col > 0 and row + 2 < rows and col + 2 < cols
+            first = np.uintp((row - 1) * cols + col - 1 if inner else 0)
+            for band in range(bands):
+                n = np.uintp(band)
+                usable = own >= 0 and (all_good or fine[n, np.uintp(own)])
+                full = inner
+                if usable and inner and not all_good:
+                    for down in range(4):
+                        for along in range(4):
+                            full &= fine[n, first + np.uintp(down * cols + along)]
+                if not usable:
+                    out[band, i, j] = fill
+                elif full:
+                    value = 0.0
+                    for down in range(4):
+                        k = first + np.uintp(down * cols)
+                        value += wy[down] * (
+                            wx[0] * pixels[n, k]
+                            + wx[1] * pixels[n, k + np.uintp(1)]
+                            + wx[2] * pixels[n, k + np.uintp(2)]
+                            + wx[3] * pixels[n, k + np.uintp(3)]
+                        )
+                    out[band, i, j] = finished(value, marks, fill, low, high, whole)
+                else:
+                    value = blend(source, good, all_good, band, row, col, fy, fx)
+                    out[band, i, j] = finished(value, marks, fill, low, high, whole)
+                if each:
+                    valid[band, i, j] = usable
+                elif valid.shape[0] > 0:
+                    valid[0, i, j] = usable and (band == 0 or valid[0, i, j])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import xarray as xr
@@ -18,8 +17,6 @@ from geoxr.grid.geobox import (
     kind_of,
     lattice_offset,
     require_crs,
-    resolution,
-    same_crs,
 )
 from geoxr.grid.shapes import outline
 from geoxr.io.layer import grid_coords, layer_like
@@ -32,9 +29,9 @@ from geoxr.warp.shapes import project
 from geoxr.warp.target import projected_grid
 from geoxr.warp.warped import Warped
 
-#: Above this ratio of pixel sizes a default of nearest or bilinear leaves out source pixels.
+#: Above this ratio of pixel sizes nearest and bilinear leave out source pixels.
 _COARSER = 1.5
-_RESAMPLINGS = ("nearest", "bilinear")
+_RESAMPLINGS = get_args(Resampling)
 
 
 def onto(reader: WindowReader, geobox: GeoBox, resampling: Resampling) -> WindowReader:
@@ -47,26 +44,29 @@ def onto(reader: WindowReader, geobox: GeoBox, resampling: Resampling) -> Window
     if reader.geobox.crs is not None or geobox.crs is not None:
         require_crs(reader.geobox, "The layer")
         require_crs(geobox, "The target grid")
+    if reader.dtype.kind == "c" and resampling != "nearest":
+        raise ArgumentError(
+            f"Complex pixels cannot be resampled by {resampling!r}; pass resampling='nearest', or "
+            f"take amplitude and phase apart first."
+        )
     return Warped(reader, geobox, resampling)
 
 
 def pick_resampling(
-    resampling: Resampling | None, kind: Kind, source: GeoBox, target: GeoBox, name: str = "layer"
+    resampling: Resampling | None, kind: Kind, source: GeoBox, target: GeoBox
 ) -> Resampling:
-    """Check the resampling asked for, or choose: nearest for classes, bilinear for quantities."""
+    """Check the resampling asked for, or choose by kind and ratio of pixel sizes.
+
+    Codes take the nearest, or the most common one where target pixels are more than 1.5 times as
+    large; quantities are bilinear, or averaged where they are.
+    """
     check_resampling(resampling)
     if resampling is not None:
         return resampling
-    chosen: Resampling = "nearest" if kind == "categorical" else "bilinear"
-    if same_crs(source.crs, target.crs) or (source.crs and target.crs):
-        ratio = _coarsening(source, target)
-        if ratio > _COARSER:
-            warnings.warn(
-                f"{name!r} goes to pixels {ratio:.1f} times as large and {chosen!r} resampling "
-                f"uses only some of its pixels. Pass resampling={chosen!r} if that is meant.",
-                stacklevel=4,
-            )
-    return chosen
+    coarser = _coarsening(source, target) > _COARSER
+    if kind == "categorical":
+        return "mode" if coarser else "nearest"
+    return "average" if coarser else "bilinear"
 
 
 def check_resampling(resampling: str | None) -> None:
@@ -78,15 +78,12 @@ def check_resampling(resampling: str | None) -> None:
 
 
 def _coarsening(source: GeoBox, target: GeoBox) -> float:
-    """Source pixels per target pixel along an edge, at the middle of the target."""
-    size = min(resolution(target))
-    middle = target.affine @ (target.width / 2, target.height / 2)
-    steps = np.array([[0.0, 0.0], [size, 0.0], [0.0, size]]) + np.array(middle)
-    inverse = ~target.affine
-    at = [inverse @ (x, y) for x, y in steps]
-    points = Lattice(source, target).exact(*(np.array(part) for part in zip(*at, strict=True)))
+    """Source pixels along the longer edge of the target pixel in the middle."""
+    col, row = target.width / 2, target.height / 2
+    cols, rows = np.array([col, col + 1, col]), np.array([row, row, row + 1])
+    points = Lattice(source, target).exact(cols, rows)
     legs = np.hypot(*(points[:, 1:] - points[:, :1]))
-    return float(legs.min()) if np.isfinite(legs).all() else 1.0
+    return float(legs.max()) if np.isfinite(legs).all() else 1.0
 
 
 def reproject(
@@ -108,8 +105,11 @@ def reproject(
         Of the target; about the own one if left out.
     geobox : GeoBox, optional
         The target itself, instead of `crs` and `resolution`.
-    resampling : {"nearest", "bilinear"}, optional
-        Default: nearest for categorical layers, bilinear for continuous ones.
+    resampling : str, optional
+        "nearest", "bilinear" or "cubic" at the middle of target pixels; "average", "mode", "min",
+        "max", "sum" or "median" of the source pixels under them, each weighted by its overlap.
+        Default: nearest for categorical layers, bilinear for continuous ones; mode and average where
+        target pixels are more than 1.5 times as large.
 
     Returns
     -------
@@ -142,8 +142,11 @@ def reproject_match(
     Parameters
     ----------
     obj, other : DataArray or Dataset
-    resampling : {"nearest", "bilinear"}, optional
-        Default: nearest for categorical layers, bilinear for continuous ones.
+    resampling : str, optional
+        "nearest", "bilinear" or "cubic" at the middle of target pixels; "average", "mode", "min",
+        "max", "sum" or "median" of the source pixels under them, each weighted by its overlap.
+        Default: nearest for categorical layers, bilinear for continuous ones; mode and average where
+        target pixels are more than 1.5 times as large.
 
     Raises
     ------
@@ -182,7 +185,7 @@ def warp_layer(
     name = str(array.name or "layer")
     kind = kind_of(array)
     if lattice_offset(source.geobox, geobox) is None:
-        resampling = pick_resampling(resampling, kind, source.geobox, geobox, name)
+        resampling = pick_resampling(resampling, kind, source.geobox, geobox)
     check_overlap(source, geobox, name)
     reader = onto(source, geobox, resampling or "nearest")
     return layer_like(array, reader, coords=coords)

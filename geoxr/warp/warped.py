@@ -10,17 +10,19 @@ import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from geoxr.errors import GridError
 from geoxr.grid.geobox import crop, extent, same_crs
 from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window
-from geoxr.io.reader import PIECE, View, WindowReader, fill_of, has_holes, reduce_valid
+from geoxr.io.reader import PIECE, View, WindowReader, fill_of
 from geoxr.typing import Resampling
-from geoxr.warp.kernels import cells, gather_bilinear, gather_nearest
+from geoxr.warp.area import STATISTICS
+from geoxr.warp.gather import AreaGather, Gather, PointGather, Source, gather_cells, used_cells
 from geoxr.warp.lattice import Lattice, lattice
 from geoxr.warp.shapes import moved_whole, project
 
 #: Windows are warped in squares of this size, which bounds memory and keeps them in cache [pixel].
-BLOCK = 1024
+BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,26 @@ class Warped(View):
     geobox: GeoBox
     resampling: Resampling
 
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the pixels: that of the source, but sums of integers are float64."""
+        return np.dtype("float64") if self._promoted else self.source.dtype
+
+    @property
+    def nodata(self) -> float | int | None:
+        """Number that marks missing pixels."""
+        return None if self._promoted else self.source.nodata
+
+    @property
+    def _promoted(self) -> bool:
+        """Whether parts of integers are added up, which no integer type of the source can hold."""
+        return self.resampling == "sum" and self.source.dtype.kind in "iub"
+
     @cached_property
     def masked(self) -> bool:
         """Whether pixels alone do not tell validity: what the source does not cover needs a mark."""
+        if self._promoted:
+            return False
         if self.source.masked:
             return True
         if self.nodata is not None or self.dtype.kind in "fc":
@@ -49,6 +68,19 @@ class Warped(View):
         """Outline of the source in the target CRS, within the target grid."""
         return project(self.source.footprint, self.source.geobox, self.geobox) & outline(
             self.geobox
+        )
+
+    @cached_property
+    def _centres(self) -> Lattice:
+        return lattice(self.source.geobox, self.geobox)
+
+    @cached_property
+    def _corners(self) -> Lattice:
+        """Lattice of a grid whose pixel centres are the corners of the target pixels."""
+        height, width = self.geobox.shape
+        shifted = self.geobox.affine @ Affine.translation(-0.5, -0.5)
+        return lattice(
+            self.source.geobox, GeoBox((height + 1, width + 1), shifted, self.geobox.crs)
         )
 
     def read(
@@ -79,35 +111,36 @@ class Warped(View):
         times: tuple[int, ...],
     ) -> None:
         """Warp one block, in halves where that would take too many source pixels at once."""
-        grid = self.source.geobox
-        x, y = lattice(grid, self.geobox).coordinates(window)
-        index = np.empty((2, *x.shape), "int32")
-        used = _used(x, y, grid, index)
-        if used.empty:
-            _nothing(self.source, out, valid)
+        gather = self._gather(window)
+        around = gather.around
+        if around.empty:
+            self._nothing(out, valid)
             return
-        around = used.pad(1) & extent(grid)
-        if around.height * around.width * len(bands) * len(times) > PIECE and x.size > 1:
-            for part in _halves(window):
+        if around.height * around.width * len(bands) * len(times) > PIECE:
+            if window.height == window.width == 1:
+                raise GridError(
+                    f"One target pixel covers {around.height} x {around.width} source pixels of "
+                    f"{len(bands) * len(times)} layers, too many at once. Go there in two steps, with "
+                    f"a resolution in between."
+                )
+            for part in window.halves():
                 rows, cols = part.inside(window)
                 piece = None if valid is None else valid[..., rows, cols]
                 self._warp(part, out[..., rows, cols], piece, bands, times)
             return
-        source = _load(self.source, around, bands, times, 1)
-        corner = around.row, around.col
-        per_band = (
-            valid if valid is not None and valid.shape == out.shape else np.empty(out.shape, bool)
-        )
-        fill = out.dtype.type(fill_of(self.source))
-        for t, (pixels, good) in enumerate(zip(*source, strict=True)):
-            if self.resampling == "nearest":
-                gather_nearest(pixels, good, index, *corner, fill, out[t], per_band[t])
-            else:
-                whole, marks = self.dtype.kind in "iub", self.nodata is not None
-                result = out[t], per_band[t]
-                gather_bilinear(pixels, good, x, y, index, *corner, fill, marks, whole, *result)
-        if valid is not None and per_band is not valid:
-            reduce_valid(per_band, valid)
+        source = Source.load(self.source, around, bands, times)
+        # Half precision is computed in single precision.
+        result = out if out.dtype != np.float16 else np.empty(out.shape, "float32")
+        gather.fill(source, result, valid, fill=fill_of(self), marks=self.nodata is not None)
+        if result is not out:
+            out[...] = result
+
+    def _gather(self, window: Window) -> Gather:
+        grid = self.source.geobox
+        if self.resampling in STATISTICS:
+            corners = Window(window.row, window.col, window.height + 1, window.width + 1)
+            return AreaGather(grid, self._corners.coordinates(corners), self.resampling)
+        return PointGather(grid, self._centres.coordinates(window), self.resampling)
 
     def _preview(
         self,
@@ -122,59 +155,18 @@ class Warped(View):
         grid = self.source.geobox
         coarse = coarsened(crop(self.geobox, window), step)
         x, y = Lattice(grid, coarse).coordinates(extent(coarse))
-        index = np.empty((2, *x.shape), "int32")
-        used = _used(x, y, grid, index)
+        index, used = used_cells(grid, x, y)
         if used.empty:
-            _nothing(self.source, out, valid)
+            self._nothing(out, valid)
             return
         skip = max(min(used.height // x.shape[0], used.width // x.shape[1]), 1)
-        outside = index < 0
-        index -= np.array([used.row, used.col], "int32")[:, None, None]
-        index //= skip
-        index[outside] = -1
-        source = _load(self.source, used, bands, times, skip)
-        per_band = np.empty(out.shape, bool)
-        fill = out.dtype.type(fill_of(self.source))
-        for t, (pixels, good) in enumerate(zip(*source, strict=True)):
-            gather_nearest(pixels, good, index, 0, 0, fill, out[t], per_band[t])
+        source = Source.load(self.source, used, bands, times, skip)
+        gather_cells(source, index, out, valid, fill_of(self))
+
+    def _nothing(self, out: np.ndarray, valid: np.ndarray | None) -> None:
+        out[...] = fill_of(self)
         if valid is not None:
-            reduce_valid(per_band, valid)
-
-
-def _used(x: np.ndarray, y: np.ndarray, grid: GeoBox, index: np.ndarray) -> Window:
-    """Fill `index` with source cells and return the window that holds them."""
-    top, left, bottom, right = cells(x, y, grid.height, grid.width, index)
-    return Window(top, left, bottom - top, right - left)
-
-
-def _load(
-    source: WindowReader, window: Window, bands: tuple[int, ...], times: tuple[int, ...], step: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels and their validity per band, (time, band, height, width) each."""
-    height, width = -(-window.height // step), -(-window.width // step)
-    pixels = np.empty((len(times), len(bands), height, width), source.dtype)
-    if has_holes(source):
-        good = np.empty(pixels.shape, bool)
-        source.read(window, pixels, good, bands=bands, times=times, step=step)
-    else:
-        good = np.ones(pixels.shape, bool)
-        source.read(window, pixels, None, bands=bands, times=times, step=step)
-    return pixels, good
-
-
-def _nothing(source: WindowReader, out: np.ndarray, valid: np.ndarray | None) -> None:
-    out[...] = fill_of(source)
-    if valid is not None:
-        valid[...] = False
-
-
-def _halves(window: Window) -> list[Window]:
-    row, col, height, width = window.row, window.col, window.height, window.width
-    if height >= width:
-        top = height // 2
-        return [Window(row, col, top, width), Window(row + top, col, height - top, width)]
-    left = width // 2
-    return [Window(row, col, height, left), Window(row, col + left, height, width - left)]
+            valid[...] = False
 
 
 def coarsened(geobox: GeoBox, step: int) -> GeoBox:

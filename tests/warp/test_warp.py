@@ -180,12 +180,6 @@ def test_matched_layers_merge_exactly_in_plain_xarray(utm_image: Path, label_303
     assert merged.sizes == {"band": 3, "y": 150, "x": 200}
 
 
-def test_coarsening_by_default_says_so(utm_image: Path) -> None:
-    image = gx.open_raster(utm_image)
-    with pytest.warns(UserWarning, match="3.0 times as large"):
-        image.geoxr.reproject(resolution=30)
-
-
 def test_layers_apart_are_told_with_both_places(utm_image: Path) -> None:
     image = gx.open_raster(utm_image)
     far = GeoBox((10, 10), Affine(10, 0, 500_000, 0, -10, 200_000), "EPSG:32633")

@@ -1,0 +1,249 @@
+"""Compiled statistics of the source pixels under a target pixel, each weighted by its overlap.
+
+A target pixel is the quadrilateral between its four corners in the source; how much of a source pixel
+lies in it is computed exactly. All kernels release the GIL and are pure functions.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from geoxr.warp.kernels import EDGE, finished, jit
+
+#: Statistics by name, as the kernel knows them.
+AVERAGE, MODE, MIN, MAX, SUM, MEDIAN = range(6)
+STATISTICS = {
+    "average": AVERAGE,
+    "mode": MODE,
+    "min": MIN,
+    "max": MAX,
+    "sum": SUM,
+    "median": MEDIAN,
+}
+
+
+@jit
+def reach(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float, float, int, int]:
+    """Bounds of all target pixels that have a place in the source, and the size of the largest.
+
+    Parameters
+    ----------
+    x, y : float64 array (height + 1, width + 1) [source pixel]
+        Corners of target pixels.
+
+    Returns
+    -------
+    left, top, right, bottom : float [source pixel]
+        Not finite if no pixel has a place.
+    high, wide : int [source pixel]
+        Rows and columns that the largest one touches, at most.
+    """
+    left = top = math.inf
+    right = bottom = -math.inf
+    high = wide = 0.0
+    for i in range(x.shape[0] - 1):
+        for j in range(x.shape[1] - 1):
+            x0, x1, y0, y1 = box_of(x, y, i, j)
+            if x1 - x0 < math.inf and y1 - y0 < math.inf:  # not for NaN either
+                left, right = min(left, x0), max(right, x1)
+                top, bottom = min(top, y0), max(bottom, y1)
+                high, wide = max(high, y1 - y0), max(wide, x1 - x0)
+    return left, top, right, bottom, int(high) + 2, int(wide) + 2
+
+
+@jit
+def box_of(x, y, i, j):  # type: ignore[no-untyped-def]
+    """Bounds of one target pixel."""
+    a, b, c, d = x[i, j], x[i, j + 1], x[i + 1, j + 1], x[i + 1, j]
+    e, f, g, h = y[i, j], y[i, j + 1], y[i + 1, j + 1], y[i + 1, j]
+    if not math.isfinite(a + b + c + d + e + f + g + h):
+        return math.nan, math.nan, math.nan, math.nan
+    return min(a, b, c, d), max(a, b, c, d), min(e, f, g, h), max(e, f, g, h)
+
+
+@jit
+def beside(xa, xb, height, c):  # type: ignore[no-untyped-def]
+    """Area right of an edge that runs from `xa` to `xb` over `height`, and left of the line x = c."""
+    if c <= xa:
+        return 0.0
+    if c >= xb:
+        return height * (c - 0.5 * (xa + xb))
+    return height * (c - xa) * (c - xa) / (2.0 * (xb - xa))
+
+
+@jit
+def add_edge(x0, y0, x1, y1, cover, rows, cols):  # type: ignore[no-untyped-def]
+    """Add the area right of an edge to every cell of `cover`, negative where it runs upwards."""
+    if y0 == y1:
+        return
+    sign = 1.0 if y1 > y0 else -1.0
+    top, bottom = (y0, y1) if y1 > y0 else (y1, y0)
+    slope = (x1 - x0) / (y1 - y0)
+    for row in range(int(top), min(int(math.ceil(bottom)), rows)):
+        low, high = max(float(row), top), min(float(row + 1), bottom)
+        if high > low:
+            ends = x0 + slope * (low - y0), x0 + slope * (high - y0)
+            xa, xb = min(ends[0], ends[1]), max(ends[0], ends[1])
+            height = high - low
+            first = max(int(math.floor(xa)), 0)
+            before = beside(xa, xb, height, float(first))
+            for col in range(first, cols):
+                if col > xb:
+                    cover[row, col] += sign * height
+                else:
+                    after = beside(xa, xb, height, col + 1.0)
+                    cover[row, col] += sign * (after - before)
+                    before = after
+
+
+@jit
+def overlaps(x, y, i, j, row0, col0, cover, rows, cols):  # type: ignore[no-untyped-def]
+    """Fill `cover` with the share of each source pixel that lies in a target pixel."""
+    for r in range(rows):
+        for c in range(cols):
+            cover[r, c] = 0.0
+    for corner in range(4):
+        # The corners in turn: upper left, upper right, lower right, lower left.
+        di, dj = (1 if corner > 1 else 0), (1 if 0 < corner < 3 else 0)
+        after = (corner + 1) % 4
+        ei, ej = (1 if after > 1 else 0), (1 if 0 < after < 3 else 0)
+        add_edge(
+            x[i + di, j + dj] - col0, y[i + di, j + dj] - row0,
+            x[i + ei, j + ej] - col0, y[i + ei, j + ej] - row0,
+            cover, rows, cols,
+        )  # fmt: skip
+    for r in range(rows):
+        for c in range(cols):
+            cover[r, c] = abs(cover[r, c])
+
+
+@jit
+def average(values: np.ndarray, weights: np.ndarray, number: int) -> float:
+    """Mean of the first `number` values."""
+    total = weight = 0.0
+    for k in range(number):
+        total += weights[k] * values[k]
+        weight += weights[k]
+    return total / weight
+
+
+@jit
+def mode(values: np.ndarray, weights: np.ndarray, number: int):  # type: ignore[no-untyped-def]
+    """Value with the largest weight; of equal ones the smallest."""
+    distinct = 0
+    for k in range(number):
+        at = 0
+        while at < distinct and values[at] != values[k]:
+            at += 1
+        if at < distinct:
+            weights[at] += weights[k]
+        else:
+            values[at], weights[at] = values[k], weights[k]
+            distinct += 1
+    best = 0
+    for k in range(1, distinct):
+        lead = weights[k] - weights[best]
+        if lead > EDGE or (lead > -EDGE and values[k] < values[best]):
+            best = k
+    return values[best]
+
+
+@jit
+def median(values: np.ndarray, weights: np.ndarray, number: int) -> float:
+    """Value in the middle of the weight; the mean of two where it falls between them."""
+    order = np.argsort(values[:number])
+    half = 0.5 * weights[:number].sum()
+    reached = 0.0
+    for k in range(number):
+        reached += weights[order[k]]
+        if abs(reached - half) <= EDGE and k + 1 < number:
+            return 0.5 * (values[order[k]] + float(values[order[k + 1]]))
+        if reached > half:
+            return float(values[order[k]])
+    return float(values[order[number - 1]])
+
+
+@jit
+def gather_area(
+    source: np.ndarray,
+    good: np.ndarray,
+    all_good: bool,
+    statistic: int,
+    x: np.ndarray,
+    y: np.ndarray,
+    high: int,
+    wide: int,
+    row0: int,
+    col0: int,
+    fill: float,
+    marks: bool,
+    low: float,
+    top: float,
+    whole: bool,
+    out: np.ndarray,
+    valid: np.ndarray,
+) -> None:
+    """Reduce the valid source pixels under every target pixel; it is invalid where there is none.
+
+    Parameters
+    ----------
+    x, y : float64 array (height + 1, width + 1) [source pixel]
+        Corners of target pixels.
+    high, wide : int [source pixel]
+        Rows and columns that the largest of them touches, from `reach`.
+    statistic : int
+        One of `STATISTICS`.
+    low, top : float
+        Smallest and largest number of the type of `out`.
+    source, good, all_good, row0, col0, fill, marks, whole, out, valid
+        As for `gather_bilinear`.
+    """
+    bands, source_rows, source_cols = source.shape
+    each = valid.shape[0] == bands
+    pixels, fine = source.reshape(bands, -1), good.reshape(bands, -1)
+    cover = np.empty((high, wide))
+    values = np.empty(high * wide, source.dtype)
+    weights = np.empty(high * wide)
+    for i in range(out.shape[1]):
+        for j in range(out.shape[2]):
+            x0, x1, y0, y1 = box_of(x, y, i, j)
+            row = col = rows = cols = 0
+            if x1 - x0 < math.inf and y1 - y0 < math.inf:
+                row, col = int(math.floor(y0)), int(math.floor(x0))
+                rows, cols = int(math.ceil(y1)) - row, int(math.ceil(x1)) - col
+                overlaps(x, y, i, j, row, col, cover, rows, cols)
+            # From cells of the target pixel to pixels of `source`.
+            row, col = row - row0, col - col0
+            first_r, stop_r = max(-row, 0), min(rows, source_rows - row)
+            first_c, stop_c = max(-col, 0), min(cols, source_cols - col)
+            for band in range(bands):
+                number = 0
+                for r in range(first_r, stop_r):
+                    for c in range(first_c, stop_c):
+                        at = (row + r) * source_cols + col + c
+                        if cover[r, c] > EDGE and (all_good or fine[band, at]):
+                            values[number] = pixels[band, at]
+                            weights[number] = cover[r, c]
+                            number += 1
+                if number == 0:
+                    out[band, i, j] = fill
+                elif statistic == MODE:
+                    out[band, i, j] = mode(values, weights, number)
+                elif statistic == MIN:
+                    out[band, i, j] = values[:number].min()
+                elif statistic == MAX:
+                    out[band, i, j] = values[:number].max()
+                else:
+                    if statistic == MEDIAN:
+                        value = median(values, weights, number)
+                    else:
+                        value = average(values, weights, number)
+                        if statistic == SUM:
+                            value *= weights[:number].sum()
+                    out[band, i, j] = finished(value, marks, fill, low, top, whole)
+                if each:
+                    valid[band, i, j] = number > 0
+                elif valid.shape[0] > 0:
+                    valid[0, i, j] = number > 0 and (band == 0 or valid[0, i, j])
