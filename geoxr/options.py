@@ -45,19 +45,22 @@ class Options:
         memory that is available at the time of the read.
     lattice_cache : int [bytes]
         Memory for the coordinates of warped grids.
+    threads : int or None
+        Threads that a large read of a lazy layer is split over. None stands for all cores.
     open_files : int
         Files each thread keeps open.
     """
 
     max_read: int | None = None
     lattice_cache: int = 64 << 20
+    threads: int | None = None
     open_files: int = 64
 
     def __setattr__(self, name: str, value: Any) -> None:
         names = [field.name for field in fields(self)]
         if name not in names:
             raise ArgumentError(f"There is no option {name!r}. The options are {', '.join(names)}.")
-        if not (value is None and name == "max_read") and not (
+        if not (value is None and name in ("max_read", "threads")) and not (
             isinstance(value, int) and not isinstance(value, bool) and value > 0
         ):
             raise ArgumentError(f"Option {name} must be a positive integer, not {value!r}.")
@@ -75,6 +78,10 @@ class Options:
             for name, value in before.items():
                 if hasattr(self, name):
                     setattr(self, name, value)
+
+    def thread_count(self) -> int:
+        """Threads for a large read."""
+        return self.threads or len(os.sched_getaffinity(0))
 
     def read_limit(self) -> int:
         """Largest single read at this moment [bytes]."""

@@ -22,12 +22,16 @@ from geoxr.grid.geobox import (
     layer_attrs,
 )
 from geoxr.grid.window import Window
+from geoxr.io.parallel import read_in_threads
 from geoxr.io.reader import PIECE, WindowReader
 from geoxr.options import options
 from geoxr.typing import Kind
 
 #: All dimensions a reader has, in order.
 DIMS = ("time", "band", "y", "x")
+
+#: Reads up to this size need no look at the memory that is available [bytes].
+_ALWAYS = 32 << 20
 
 
 class LayerArray(BackendArray):
@@ -88,7 +92,10 @@ class LayerArray(BackendArray):
         return {dim: known.get(dim, 1) for dim in DIMS}
 
     def _check_size(self, shape: tuple[int, ...]) -> None:
-        size, limit = math.prod(shape) * self.dtype.itemsize, options.read_limit()
+        size = math.prod(shape) * self.dtype.itemsize
+        if options.max_read is None and size < _ALWAYS:
+            return
+        limit = options.read_limit()
         if size > limit:
             raise TooLargeError(
                 f"This operation reads {' x '.join(map(str, shape))} pixels ({DIMS}) at once: "
@@ -118,7 +125,7 @@ def _fill(
     straight = straight_cols and isinstance(rows, range) and rows.step == 1
     if straight:
         window = Window(rows[0], col, len(rows), width)
-        reader.read(window, out, None, bands=bands, times=times)
+        read_in_threads(reader, window, out, None, bands=bands, times=times)
         return
     layers = len(bands) * len(times)
     room = max(PIECE // (width * layers), 1)
