@@ -9,6 +9,7 @@ there. A rotated grid has no coordinates along ``y`` and ``x``, so these count p
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,10 @@ def parse_crs(crs: CRSLike) -> CRS:
         return crs
     try:
         if hasattr(crs, "to_wkt"):
-            return CRS(crs.to_wkt())
-        return CRS(pyproj.CRS.from_user_input(crs).to_wkt() if isinstance(crs, dict) else crs)
+            return crs_from_wkt(crs.to_wkt())
+        if isinstance(crs, str | int):
+            return crs_from_wkt(crs) if isinstance(crs, str) else CRS(crs)
+        return crs_from_wkt(pyproj.CRS.from_user_input(crs).to_wkt())
     except Exception as error:
         raise ArgumentError(
             f"{crs!r} is not a coordinate reference system. Give something like "
@@ -51,20 +54,54 @@ def parse_crs(crs: CRSLike) -> CRS:
         ) from error
 
 
+@lru_cache(maxsize=1024)
+def crs_from_wkt(wkt: str) -> CRS:
+    """Read a CRS from WKT, or from another text that PROJ understands.
+
+    Where an EPSG code says exactly the same, the CRS is made from the code, so that it prints
+    briefly. Comparing takes milliseconds, so texts read before are remembered.
+
+    Examples
+    --------
+    >>> str(crs_from_wkt(CRS("EPSG:3035").to_wkt()))
+    'EPSG:3035'
+    """
+    crs = CRS(wkt)
+    code = None if crs.proj.is_bound else crs.proj.to_epsg()
+    if code is not None and pyproj.CRS.from_epsg(code) == crs.proj:
+        return CRS(f"EPSG:{code}")
+    return crs
+
+
 def crs_name(crs: CRS | None) -> str:
     """Name a CRS in messages: its EPSG code if it has one."""
     if crs is None:
         return "no CRS"
+    if crs.proj.is_bound and crs.proj.source_crs is not None:
+        return f"{crs.proj.source_crs.name} with a datum shift of its own"
     return f"EPSG:{crs.epsg}" if crs.epsg is not None else str(crs.proj.name)
 
 
 def same_crs(first: CRS | None, second: CRS | None) -> bool:
-    """Whether two CRSs are the same, whatever order or spelling they were written in."""
+    """Whether two CRSs are the same, whatever order or spelling they were written in.
+
+    A CRS that brings its own way to another datum (TOWGS84) is not the same as the one without.
+    """
     if first is None or second is None:
         return first is second
-    if first == second or (first.epsg is not None and first.epsg == second.epsg):
+    if first == second:
+        return str(first) == str(second) or _equal(str(first), str(second))
+    return _equal(str(first), str(second))
+
+
+@lru_cache(maxsize=4096)
+def _equal(first: str, second: str) -> bool:
+    one, other = CRS(first), CRS(second)
+    if one.proj.is_bound != other.proj.is_bound:
+        return False
+    if not one.proj.is_bound and one.epsg is not None and one.epsg == other.epsg:
         return True
-    return bool(first.proj.equals(second.proj, ignore_axis_order=True))
+    return bool(one.proj.equals(other.proj, ignore_axis_order=True))
 
 
 def require_crs(geobox: GeoBox, what: str) -> CRS:
@@ -99,9 +136,37 @@ def describe_bounds(geobox: GeoBox) -> str:
     """Bounds in EPSG:4326 for messages; in the CRS of the grid where that is not possible."""
     if geobox.crs is None:
         return "({:.6g}, {:.6g}, {:.6g}, {:.6g}) without CRS".format(*bounds(geobox))
-    to_wgs84 = pyproj.Transformer.from_crs(geobox.crs.proj, "EPSG:4326", always_xy=True)
-    box = to_wgs84.transform_bounds(*bounds(geobox), densify_pts=21)
+    try:
+        to_wgs84 = pyproj.Transformer.from_crs(geobox.crs.proj, "EPSG:4326", always_xy=True)
+        box = to_wgs84.transform_bounds(*bounds(geobox), densify_pts=21)
+    except pyproj.exceptions.ProjError:  # another celestial body, or beyond the projection
+        box = (np.nan,) * 4
+    if not np.isfinite(box).all():
+        return "({:.6g}, {:.6g}, {:.6g}, {:.6g}) in its own CRS".format(*bounds(geobox))
     return "({:.5f}, {:.5f}, {:.5f}, {:.5f}) in EPSG:4326".format(*box)
+
+
+def check_grid(geobox: GeoBox, what: str) -> GeoBox:
+    """Return `geobox`, or raise `GridError` if its transform places no pixels.
+
+    Examples
+    --------
+    >>> check_grid(GeoBox((2, 2), Affine.scale(0), None), "The layer")
+    Traceback (most recent call last):
+        ...
+    geoxr.errors.GridError: The layer has the transform (0.0, 0.0, 0.0, 0.0, 0.0, 0.0), ...
+    """
+    a = geobox.affine
+    numbers = tuple(float(number) for number in a[:6])
+    area, sides = abs(a.a * a.e - a.b * a.d), np.hypot(a.a, a.d) * np.hypot(a.b, a.e)
+    # A comparison with NaN is False.
+    if not np.isfinite(numbers).all() or not area > 1e-9 * sides > 0:
+        raise GridError(
+            f"{what} has the transform {numbers}, which gives its pixels no place or no area. A "
+            f"transform (a, b, c, d, e, f) has finite numbers, and columns and rows run in different "
+            f"directions. Repair the file, for example with gdal_edit.py -a_ullr."
+        )
+    return geobox
 
 
 def extent(geobox: GeoBox) -> Window:
@@ -198,7 +263,7 @@ def _stored(obj: xr.DataArray | xr.Dataset) -> tuple[CRS | None, Affine | None]:
     numbers = reference.attrs.get("GeoTransform")
     values = [float(value) for value in numbers.split()] if isinstance(numbers, str) else numbers
     affine = Affine.from_gdal(*values) if values is not None else None
-    return (CRS(wkt) if wkt else None), affine
+    return (crs_from_wkt(wkt) if wkt else None), affine
 
 
 def crs_of(obj: xr.DataArray | xr.Dataset) -> CRS | None:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import shapely
 from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
@@ -15,8 +14,13 @@ from geoxr.errors import ArgumentError
 from geoxr.grid.geobox import crs_name, parse_crs, require_crs, resolution, rotated, same_crs
 from geoxr.grid.shapes import outline
 from geoxr.typing import Align, Bounds, CRSLike
-from geoxr.warp.lattice import transformer
-from geoxr.warp.shapes import moved_whole
+from geoxr.warp.change import change_between, full_turn
+from geoxr.warp.shapes import unbroken
+
+#: Grids have at most this many pixels along a side, and in all.
+_SIDE, _PIXELS = 2**31, 10**12
+#: Points along each side of a grid that stand for its pixels.
+_SAMPLES = 257
 
 
 def projected_grid(
@@ -58,6 +62,7 @@ def target_grid(
         raise ArgumentError(f"The bounds of the target {box} are not (left, bottom, right, top).")
     keep = align == "keep" and native
     left, top = (first.affine.c % dx, first.affine.f % dy) if keep else (0.0, 0.0)
+    _check_size(box, dx, dy, wanted)
     # A thousandth of a pixel over the edge is rounding, not another pixel.
     slack = 1e-3
     col = math.floor((box[0] - left) / dx + slack)
@@ -68,22 +73,82 @@ def target_grid(
     return GeoBox(shape, Affine(dx, 0, left + col * dx, 0, -dy, top - row * dy), wanted)
 
 
+def _check_size(box: Bounds, dx: float, dy: float, crs: CRS) -> None:
+    """Raise if a grid would have more pixels than any array can."""
+    width, height = (box[2] - box[0]) / dx, (box[3] - box[1]) / dy
+    if max(width, height) < _SIDE and width * height < _PIXELS:
+        return
+    units = crs.units[0] if crs.units else "units"
+    raise ArgumentError(
+        f"The target would have {height:,.0f} x {width:,.0f} pixels: the area {_rounded(box)} at a "
+        f"resolution of {dx:g} x {dy:g} {units} of {crs_name(crs)}. At most {_SIDE:,} along each side "
+        f"and {_PIXELS:,} in all make sense. Pass a coarser resolution= (in {units}) or smaller bounds=."
+    )
+
+
+def _rounded(box: Bounds) -> str:
+    return "({})".format(", ".join(f"{side:.8g}" for side in box))
+
+
 def _bounds_in(crs: CRS, sources: Sequence[GeoBox]) -> Bounds:
-    """Bounds of all sources in a CRS."""
+    """Bounds of all sources in a CRS.
+
+    Where one of them crosses 180 degrees, the longitudes of the others are those next to it.
+    """
     frame = GeoBox((1, 1), Affine.identity(), crs)
-    shapes = [
-        outline(source)
-        if same_crs(source.crs, crs)
-        else moved_whole(outline(source), source, frame)
-        for source in sources
-    ]
-    if any(shape is None for shape in shapes):
+    boxes = np.array([_box_in(crs, source, frame) for source in sources])
+    turn = full_turn(crs)
+    crossing = (boxes[:, 2] > turn / 2 * (1 + 1e-9)) | (boxes[:, 0] < -turn / 2 * (1 + 1e-9))
+    if turn and crossing.any():
+        middles = (boxes[:, 0] + boxes[:, 2]) / 2
+        base = middles[np.argmax(crossing)]
+        boxes[:, [0, 2]] -= np.round((middles - base) / turn)[:, None] * turn
+    left, bottom = boxes[:, :2].min(axis=0)
+    right, top = boxes[:, 2:].max(axis=0)
+    return float(left), float(bottom), float(right), float(top)
+
+
+def _box_in(crs: CRS, source: GeoBox, frame: GeoBox) -> Bounds:
+    shape = unbroken(outline(source), source, frame)
+    return _box_of_points(crs, source) if shape is None else shape.bounds
+
+
+def _box_of_points(crs: CRS, source: GeoBox) -> Bounds:
+    """Bounds of those pixels of a source that have a place in the area a CRS is made for.
+
+    For grids that reach beyond what a projection can show: a global grid, a disk seen from space.
+    """
+    change = change_between(require_crs(source, "The layer"), crs)
+    cols, rows = np.meshgrid(
+        np.linspace(0, source.width, _SAMPLES), np.linspace(0, source.height, _SAMPLES)
+    )
+    x, y = source.affine @ (cols, rows)
+    east, north = change.forward(x, y)
+    with np.errstate(invalid="ignore"):
+        again = change.back(east, north)
+        off = [again[0] - x, again[1] - y]
+        turn = full_turn(source.crs)
+        if turn:
+            off[0] -= np.round(off[0] / turn) * turn
+        good = np.hypot(*off) <= max(resolution(source)) + 1e-6 * np.hypot(x, y)
+    good &= change.comes_back(x, y) & _within_use(crs, source, x, y)
+    if np.count_nonzero(good) < 2:
         raise ArgumentError(
-            f"Some of the data has no place in {crs_name(crs)}, so the bounds of the target cannot be "
-            f"found. Pass bounds=(left, bottom, right, top) with resolution=, or like=."
+            f"The data has no place in {crs_name(crs)}, so the bounds of the target cannot be found. "
+            f"Pass bounds=(left, bottom, right, top) with resolution=, or like=."
         )
-    left, bottom, right, top = (float(side) for side in shapely.total_bounds(shapes))
-    return left, bottom, right, top
+    east, north = east[good], north[good]
+    return float(east.min()), float(north.min()), float(east.max()), float(north.max())
+
+
+def _within_use(crs: CRS, source: GeoBox, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Which positions lie in the latitudes that a CRS is made for."""
+    area = crs.proj.area_of_use
+    if area is None:
+        return np.ones(x.shape, bool)
+    _, lat = change_between(require_crs(source, "The layer"), CRS("EPSG:4326")).forward(x, y)
+    with np.errstate(invalid="ignore"):
+        return (lat >= area.south) & (lat <= area.north)
 
 
 def _both(size: float | tuple[float, float]) -> tuple[float, float]:
@@ -93,14 +158,20 @@ def _both(size: float | tuple[float, float]) -> tuple[float, float]:
     return float(pair[0]), float(pair[1])
 
 
-def _pixel_size(source: GeoBox, crs: object, native: bool) -> tuple[float, float]:
-    if native or same_crs(source.crs, crs):  # type: ignore[arg-type]
+def _pixel_size(source: GeoBox, crs: CRS, native: bool) -> tuple[float, float]:
+    """Size of a pixel in another CRS, at the middle of the source or next to it."""
+    if native or same_crs(source.crs, crs):
         return resolution(source)
-    change = transformer(require_crs(source, "The layer").to_wkt(), crs.to_wkt())  # type: ignore[attr-defined]
-    col, row = source.width / 2, source.height / 2
-    points = np.array([source.affine @ at for at in ((col, row), (col + 1, row), (col, row + 1))])
-    x, y = change.transform(points[:, 0], points[:, 1])
-    one = math.sqrt(abs((x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])))
-    if not math.isfinite(one) or one == 0:
-        raise ArgumentError("The pixel size in the new CRS cannot be guessed; pass resolution=.")
-    return one, one
+    change = change_between(require_crs(source, "The layer"), crs)
+    for down, along in ((0.5, 0.5), (0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75)):
+        col, row = source.width * along, source.height * down
+        corners = np.array([(col, row), (col + 1, row), (col, row + 1)])
+        x, y = change.forward(*(source.affine @ (corners[:, 0], corners[:, 1])))
+        turn = full_turn(crs)
+        if turn:
+            x = np.unwrap(x, period=turn)
+        with np.errstate(invalid="ignore"):
+            one = math.sqrt(abs((x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])))
+        if math.isfinite(one) and one > 0:
+            return one, one
+    raise ArgumentError("The pixel size in the new CRS cannot be guessed; pass resolution=.")

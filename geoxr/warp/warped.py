@@ -11,7 +11,8 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import GridError
-from geoxr.grid.geobox import crop, extent, same_crs
+from geoxr.grid.geobox import crop, extent
+from geoxr.grid.placement import Placement
 from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window
 from geoxr.io.reader import PIECE, View, WindowReader, fill_of
@@ -48,6 +49,16 @@ class Warped(View):
         """Whether parts of integers are added up, which no integer type of the source can hold."""
         return self.resampling == "sum" and self.source.dtype.kind in "iub"
 
+    @property
+    def _origin(self) -> GeoBox | Placement:
+        """What places the pixels of the source."""
+        return self.source.geobox
+
+    @property
+    def _reach(self) -> tuple[shapely.Geometry, GeoBox]:
+        """Outline of the source, and a grid in its CRS."""
+        return self.source.footprint, self.source.geobox
+
     @cached_property
     def masked(self) -> bool:
         """Whether pixels alone do not tell validity: what the source does not cover needs a mark."""
@@ -57,31 +68,24 @@ class Warped(View):
             return True
         if self.nodata is not None or self.dtype.kind in "fc":
             return False
-        if not same_crs(self.source.geobox.crs, self.geobox.crs):
-            shape = moved_whole(self.source.footprint, self.source.geobox, self.geobox)
-        else:
-            shape = self.source.footprint
+        shape = moved_whole(*self._reach, self.geobox)
         return shape is None or not shape.covers(outline(self.geobox))
 
     @cached_property
     def footprint(self) -> shapely.Geometry:
         """Outline of the source in the target CRS, within the target grid."""
-        return project(self.source.footprint, self.source.geobox, self.geobox) & outline(
-            self.geobox
-        )
+        return project(*self._reach, self.geobox) & outline(self.geobox)
 
     @cached_property
     def _centres(self) -> Lattice:
-        return lattice(self.source.geobox, self.geobox)
+        return lattice(self._origin, self.geobox)
 
     @cached_property
     def _corners(self) -> Lattice:
         """Lattice of a grid whose pixel centres are the corners of the target pixels."""
         height, width = self.geobox.shape
         shifted = self.geobox.affine @ Affine.translation(-0.5, -0.5)
-        return lattice(
-            self.source.geobox, GeoBox((height + 1, width + 1), shifted, self.geobox.crs)
-        )
+        return lattice(self._origin, GeoBox((height + 1, width + 1), shifted, self.geobox.crs))
 
     def read(
         self,
@@ -154,7 +158,7 @@ class Warped(View):
         """Nearest pixels at every `step`, from a source that is itself read with a step."""
         grid = self.source.geobox
         coarse = coarsened(crop(self.geobox, window), step)
-        x, y = Lattice(grid, coarse).coordinates(extent(coarse))
+        x, y = Lattice(self._origin, coarse).coordinates(extent(coarse))
         index, used = used_cells(grid, x, y)
         if used.empty:
             self._nothing(out, valid)

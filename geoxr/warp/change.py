@@ -1,0 +1,136 @@
+"""From one CRS to another with PROJ."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pyproj
+from odc.geo.crs import CRS
+from pyproj.transformer import TransformerGroup
+
+from geoxr.errors import CRSMismatchError
+from geoxr.grid.geobox import crs_name
+
+#: A position that comes back this close to where it was is the same place [share of the position].
+_CLOSE = 1e-6
+
+
+@dataclass(frozen=True)
+class Change:
+    """The way from one CRS to another, x before y.
+
+    Attributes
+    ----------
+    transformer : pyproj.Transformer
+    degrees : pyproj.Transformer or None
+        From the first CRS to longitude and latitude of its own datum; None where that is no
+        projection, or one whose x simply goes on after a whole turn.
+    """
+
+    transformer: pyproj.Transformer
+    degrees: pyproj.Transformer | None
+
+    def forward(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Transform positions; infinity where PROJ has no answer."""
+        return self.transformer.transform(x, y)
+
+    def back(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Transform positions of the second CRS to the first."""
+        return self.transformer.transform(x, y, direction="INVERSE")
+
+    def comes_back(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Whether positions of the first CRS are places on earth.
+
+        Beside the lobes of a pseudocylindrical map, PROJ gives longitudes that have gone round the
+        globe: numbers of another place, whose projection is not the position that was asked for.
+        """
+        if self.degrees is None:
+            return np.ones(np.shape(x), bool)
+        lon, lat = self.degrees.transform(x, y)
+        again = self.degrees.transform(lon, lat, direction="INVERSE")
+        with np.errstate(invalid="ignore"):
+            return np.hypot(again[0] - x, again[1] - y) <= _CLOSE * np.hypot(x, y) + _CLOSE
+
+
+@lru_cache(maxsize=256)
+def _change(source_wkt: str, target_wkt: str) -> Change:
+    source, target = pyproj.CRS.from_wkt(source_wkt), pyproj.CRS.from_wkt(target_wkt)
+    names = crs_name(CRS(source_wkt)), crs_name(CRS(target_wkt))
+    try:
+        transformer = pyproj.Transformer.from_crs(source, target, always_xy=True)
+    except pyproj.exceptions.ProjError as error:
+        raise CRSMismatchError(
+            f"PROJ knows no way from {names[0]} to {names[1]}: {error}. Both must be on the same "
+            f"celestial body and tied to it. If one of them is wrong, set the right one with "
+            f'da.geoxr.write_crs("EPSG:...").'
+        ) from error
+    _warn_of_missing_grids(source, target, names)
+    return Change(transformer, _degrees(source))
+
+
+def change_between(source: CRS, target: CRS) -> Change:
+    """Return the way from one CRS to another; making it the first time takes milliseconds.
+
+    Raises
+    ------
+    CRSMismatchError
+        If PROJ knows none, as from the Moon to the Earth.
+
+    Warns
+    -----
+    UserWarning
+        Once, if PROJ has to do with less than its best operation because a grid file is missing.
+    """
+    return _change(source.to_wkt(), target.to_wkt())
+
+
+def _warn_of_missing_grids(source: pyproj.CRS, target: pyproj.CRS, names: tuple[str, str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pyproj names the file, but not what that costs
+        group = TransformerGroup(source, target, always_xy=True)
+    if group.best_available or not group.unavailable_operations:
+        return
+    best = group.unavailable_operations[0]
+    files = ", ".join(grid.short_name for grid in best.grids if not grid.available)
+    used = group.transformers[0].accuracy if group.transformers else -1
+    warnings.warn(
+        f"{names[0]} to {names[1]}: the best operation ({best.name}, {_metres(best.accuracy)}) needs "
+        f"{files}, which PROJ does not have here. The one used is right to {_metres(used)}. To "
+        f"get the file: pyproj sync --file {files.split(',')[0]}",
+        stacklevel=2,
+    )
+
+
+def _metres(accuracy: float) -> str:
+    return f"{accuracy:g} m" if accuracy >= 0 else "an unknown distance, perhaps hundreds of metres"
+
+
+def _degrees(crs: pyproj.CRS) -> pyproj.Transformer | None:
+    base = crs.source_crs if crs.is_bound else crs
+    if base is None or not base.is_projected or base.geodetic_crs is None:
+        return None
+    degrees = pyproj.Transformer.from_crs(base, base.geodetic_crs, always_xy=True)
+    return None if _cylindrical(degrees) else degrees
+
+
+def _cylindrical(degrees: pyproj.Transformer) -> bool:
+    """Whether meridians are straight, parallel lines, so that the map goes on beyond a turn."""
+    lon, lat = np.meshgrid([-170.0, -80.0, 10.0, 100.0], [0.0, 40.0, -60.0])
+    x, _ = degrees.transform(lon, lat, direction="INVERSE")
+    with np.errstate(invalid="ignore"):
+        return bool((np.ptp(x, axis=0) <= _CLOSE * np.abs(x).max()).all())
+
+
+def full_turn(crs: CRS | None) -> float:
+    """Length of a whole turn of longitude in the units of a geographic CRS; 0 for other CRSs."""
+    if crs is None or not crs.geographic:
+        return 0.0
+    axes = crs.proj.axis_info or (crs.proj.source_crs.axis_info if crs.proj.source_crs else [])
+    factor = axes[0].unit_conversion_factor if axes else math.pi / 180
+    turn = 2 * math.pi / factor
+    # 360 degrees are not to miss by a rounding error.
+    return round(turn, 9)
