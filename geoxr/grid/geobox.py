@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyproj
@@ -23,6 +23,16 @@ from geoxr.errors import ArgumentError, GridError, MissingCRSError
 from geoxr.grid.classes import Classes
 from geoxr.grid.window import Window
 from geoxr.typing import Bounds, CRSLike, Kind
+
+
+class _Placed(Protocol):
+    """Anything that may have a CRS: a grid, an image placed by control points."""
+
+    @property
+    def crs(self) -> CRS | None:
+        """Coordinate reference system, or None."""
+        ...
+
 
 GRID_MAPPING = "spatial_ref"
 #: Steps between coordinates may differ by this much [pixel]; float32 coordinates need it.
@@ -104,7 +114,7 @@ def _equal(first: str, second: str) -> bool:
     return bool(one.proj.equals(other.proj, ignore_axis_order=True))
 
 
-def require_crs(geobox: GeoBox, what: str) -> CRS:
+def require_crs(geobox: _Placed, what: str) -> CRS:
     """Return the CRS of `geobox` or say how to set it."""
     if geobox.crs is None:
         raise MissingCRSError(
@@ -117,6 +127,12 @@ def require_crs(geobox: GeoBox, what: str) -> CRS:
 def rotated(affine: Affine) -> bool:
     """Whether rows and columns of the grid are not parallel to the axes of its CRS."""
     return affine.b != 0 or affine.d != 0
+
+
+def map_points(a: Affine, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Apply an affine map to points given as two arrays; NaN where one is not finite."""
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        return a.a * x + a.b * y + a.c, a.d * x + a.e * y + a.f
 
 
 def resolution(geobox: GeoBox) -> tuple[float, float]:

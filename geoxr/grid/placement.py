@@ -61,7 +61,8 @@ class ControlPoints:
         degree = 1 if len(places) < 6 else 2
         if len(places) < 3 or not (size > 0).all():
             raise GridError(_too_few(len(places)))
-        terms = np.stack(_terms(*((places - middle) / size).T, degree), axis=1)
+        x, y = ((places - middle) / size).T
+        terms = np.stack(_terms(x, y, degree), axis=1)
         coefficients, _, rank, _ = np.linalg.lstsq(terms, pixels, rcond=None)
         if rank < terms.shape[1]:
             raise GridError(_too_few(len(places)))

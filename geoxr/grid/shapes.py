@@ -7,7 +7,7 @@ import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from geoxr.grid.geobox import bounds, rotated
+from geoxr.grid.geobox import bounds, map_points, rotated
 
 
 def outline(geobox: GeoBox) -> shapely.Polygon:
@@ -31,7 +31,6 @@ def from_pixels(shape: shapely.Geometry, geobox: GeoBox) -> shapely.Geometry:
 
 def _moved(shape: shapely.Geometry, a: Affine) -> shapely.Geometry:
     def move(points: np.ndarray) -> np.ndarray:
-        x, y = points[:, 0], points[:, 1]
-        return np.stack([a.a * x + a.b * y + a.c, a.d * x + a.e * y + a.f], axis=1)
+        return np.stack(map_points(a, points[:, 0], points[:, 1]), axis=1)
 
     return shapely.transform(shape, move)

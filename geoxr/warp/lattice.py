@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from odc.geo.geobox import GeoBox
 
-from geoxr.grid.geobox import check_grid, require_crs, same_crs
+from geoxr.grid.geobox import check_grid, map_points, require_crs, same_crs
 from geoxr.grid.placement import Placement
 from geoxr.grid.window import Window
 from geoxr.options import options
@@ -25,8 +25,8 @@ from geoxr.warp.kernels import EDGE, interpolate
 TILE = 256
 #: Largest error of interpolated coordinates [source pixel].
 TOLERANCE = 1e-4
-#: Steps tried between nodes, the widest first; cells that fail all go through PROJ per pixel.
-STEPS = (16, 8, 4)
+#: Steps between nodes, the widest first; cells that none of them holds go through PROJ per pixel.
+STEPS = (16, 8, 4, 2)
 
 #: A tile: nodes (2, rows, columns) and the step between them; step 0 stands for pixel centres.
 _Tile = tuple[np.ndarray, int]
@@ -73,7 +73,11 @@ class Lattice:
         self._middle = middle[0]
         outer = self._outer(target)
         self._checked = self._change is not None and not self._change.comes_back(*outer).all()
-        self._wraps = bool(self._turn) and not (self._turns(outer[0]) == 0).all()
+        self._affine = (
+            self._change is None
+            and isinstance(source, GeoBox)
+            and not (self._turn and self._turns(outer[0]).any())
+        )
 
     def coordinates(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Column and row positions in the source of the pixel centres of a target window.
@@ -103,8 +107,7 @@ class Lattice:
 
     def exact(self, cols: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Source positions (2, ...) of target positions, all through PROJ."""
-        a = self._from_target
-        east, north = a.a * cols + a.b * rows + a.c, a.d * cols + a.e * rows + a.f
+        east, north = map_points(self._from_target, cols, rows)
         if self._change is not None:
             good = self._change.comes_back(east, north) if self._checked else None
             east, north = self._change.forward(east, north)
@@ -114,9 +117,7 @@ class Lattice:
             east = east - self._turns(east) * self._turn
         if not isinstance(self._source, GeoBox):
             return np.stack(self._source.to_pixels(east, north))
-        b = self._to_source
-        with np.errstate(invalid="ignore"):  # infinity minus infinity
-            return np.stack([b.a * east + b.b * north + b.c, b.d * east + b.e * north + b.f])
+        return np.stack(map_points(self._to_source, east, north))
 
     def _turns(self, east: np.ndarray) -> np.ndarray:
         """Whole turns by which longitudes are away from those of the source."""
@@ -129,12 +130,7 @@ class Lattice:
         cols, rows = np.meshgrid(
             np.linspace(0.5, target.width - 0.5, 17), np.linspace(0.5, target.height - 0.5, 17)
         )
-        return self._from_target @ (cols, rows)
-
-    @property
-    def _affine(self) -> bool:
-        """Whether the way from grid to grid is an affine map."""
-        return self._change is None and not self._wraps and isinstance(self._source, GeoBox)
+        return map_points(self._from_target, cols, rows)
 
     def _linear(self, window: Window, x: np.ndarray, y: np.ndarray) -> None:
         """Within one CRS the way from grid to grid is an affine map."""
@@ -155,20 +151,28 @@ class Lattice:
     def _make_tile(self, row: int, col: int) -> _Tile:
         """Nodes of the widest step that is fine enough, or all pixels where some cells need PROJ.
 
-        One row and column of nodes more on every side tells how the map bends at the edge.
+        After each step, how much the map bends tells which finer one, if any, takes the fewest
+        positions through PROJ.
         """
-        top, left = row * TILE, col * TILE
-        for step in STEPS:
+        top, left, step = row * TILE, col * TILE, STEPS[0]
+        while True:
+            # One row and column of nodes more on every side tells how the map bends at the edge.
             at = np.arange(-step, TILE + step + 1, step, dtype="float64")
             around = self.exact(*np.meshgrid(left + at, top + at))
-            bent, void = _judge(around)
             nodes = np.ascontiguousarray(around[:, 1:-1, 1:-1])
+            errors, void = _errors(around)
+            bent = (errors > TOLERANCE) & ~void
             if not bent.any() and not void.any():
                 return nodes, step
-            finer = (2 * TILE // step + 3) ** 2
-            if step == STEPS[-1] or np.count_nonzero(bent) * step**2 <= finer:
-                break
-        return self._pixels(top, left, nodes, step, bent, void), 0
+            costs = {0: np.count_nonzero(bent) * step**2}
+            for finer in STEPS:
+                if finer < step:
+                    still = (errors * (finer / step) ** 2 > TOLERANCE) & ~void
+                    costs[finer] = (TILE // finer + 3) ** 2 + np.count_nonzero(still) * step**2
+            best = min(costs, key=costs.__getitem__)
+            if not best:
+                return self._pixels(top, left, nodes, step, bent, void), 0
+            step = best
 
     def _pixels(
         self,
@@ -188,8 +192,8 @@ class Lattice:
         return pixels
 
 
-def _judge(around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tell which cells between nodes cannot be interpolated.
+def _errors(around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far bilinear interpolation may be off in the cells between nodes.
 
     Parameters
     ----------
@@ -198,28 +202,31 @@ def _judge(around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    bent, void : bool array (n, n)
-        Cells where the error may be above the tolerance or is not known, and cells that have no
-        answer at any node near them.
+    errors : float64 array (n, n) [source pixel]
+        Infinite where a node near the cell has no answer.
+    void : bool array (n, n)
+        Cells that have no answer at any node near them.
 
     Notes
     -----
-    Between nodes that are h apart bilinear interpolation errs by at most h² (f_xx + f_yy) / 8,
-    and a node differs from the mean of its neighbours along an axis by h² f'' / 2: four times
-    the share of that axis.
+    Between nodes that are h apart bilinear interpolation errs by at most h² (f_xx + f_yy) / 8, and a
+    node differs from the mean of its neighbours along an axis by h² f'' / 2: four times the share of
+    that axis. A quarter more leaves room for what changes within the cell.
     """
     inner = around[:, 1:-1, 1:-1]
     with np.errstate(invalid="ignore"):
         across = np.abs(inner - (around[:, 1:-1, :-2] + around[:, 1:-1, 2:]) / 2)
         down = np.abs(inner - (around[:, :-2, 1:-1] + around[:, 2:, 1:-1]) / 2)
-        # A comparison with NaN or infinity is False.
-        fine = (across + down <= 3 * TOLERANCE).all(axis=0)
-    bent = ~(fine[1:, 1:] & fine[1:, :-1] & fine[:-1, 1:] & fine[:-1, :-1])
-    if not bent.any():
-        return bent, bent
-    known = np.isfinite(around).all(axis=0)
-    near = np.lib.stride_tricks.sliding_window_view(known, (4, 4)).any(axis=(2, 3))
-    return bent & near, ~near
+        at_node = (across + down).max(axis=0) * (1.25 / 4)
+    at_node[np.isnan(at_node)] = np.inf
+    rows = np.maximum(at_node[1:], at_node[:-1])
+    errors: np.ndarray = np.maximum(rows[:, 1:], rows[:, :-1])
+    void = np.zeros(errors.shape, bool)
+    if not np.isfinite(errors).all():
+        known = np.isfinite(around).all(axis=0)
+        near = np.lib.stride_tricks.sliding_window_view(known, (4, 4))
+        void = np.logical_not(near.any(axis=(2, 3)))
+    return errors, void
 
 
 def _per_pixel(cells: np.ndarray, step: int) -> np.ndarray:

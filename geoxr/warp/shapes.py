@@ -6,7 +6,7 @@ import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
 
-from geoxr.grid.geobox import bounds, resolution, same_crs
+from geoxr.grid.geobox import bounds, map_points, resolution, same_crs
 from geoxr.grid.shapes import from_pixels, outline
 from geoxr.warp.change import Change, change_between, full_turn
 from geoxr.warp.lattice import Lattice
@@ -147,13 +147,13 @@ def _cells_on(shape: shapely.Geometry, source: GeoBox, target: GeoBox) -> shapel
     rows = np.linspace(0, target.height, 65)
     columns, lines = np.meshgrid(cols, rows)
     x, y = Lattice(source, target).exact(columns, lines)
-    on = _covers(shape, *(source.affine @ (x, y)))
+    on = _covers(shape, *(map_points(source.affine, x, y)))
     touched = on[1:, 1:] | on[1:, :-1] | on[:-1, 1:] | on[:-1, :-1]
     points = np.stack(np.meshgrid(np.linspace(0, 1, 33), np.linspace(0, 1, 33)), axis=-1)
     left, bottom, right, top = shape.bounds if not shape.is_empty else outline(source).bounds
     points = points.reshape(-1, 2) * [right - left, top - bottom] + [left, bottom]
     points = points[_covers(shape, points[:, 0], points[:, 1])]
-    at = ~source.affine @ (points[:, 0], points[:, 1])
+    at = map_points(~source.affine, points[:, 0], points[:, 1])
     col, row = Lattice(target, source).exact(*at)
     inside = (col >= 0) & (col < target.width) & (row >= 0) & (row < target.height)
     touched[

@@ -11,7 +11,15 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError
-from geoxr.grid.geobox import crs_name, parse_crs, require_crs, resolution, rotated, same_crs
+from geoxr.grid.geobox import (
+    crs_name,
+    map_points,
+    parse_crs,
+    require_crs,
+    resolution,
+    rotated,
+    same_crs,
+)
 from geoxr.grid.shapes import outline
 from geoxr.typing import Align, Bounds, CRSLike
 from geoxr.warp.change import change_between, full_turn
@@ -122,7 +130,7 @@ def _box_of_points(crs: CRS, source: GeoBox) -> Bounds:
     cols, rows = np.meshgrid(
         np.linspace(0, source.width, _SAMPLES), np.linspace(0, source.height, _SAMPLES)
     )
-    x, y = source.affine @ (cols, rows)
+    x, y = map_points(source.affine, cols, rows)
     east, north = change.forward(x, y)
     with np.errstate(invalid="ignore"):
         again = change.back(east, north)
@@ -166,7 +174,7 @@ def _pixel_size(source: GeoBox, crs: CRS, native: bool) -> tuple[float, float]:
     for down, along in ((0.5, 0.5), (0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75)):
         col, row = source.width * along, source.height * down
         corners = np.array([(col, row), (col + 1, row), (col, row + 1)])
-        x, y = change.forward(*(source.affine @ (corners[:, 0], corners[:, 1])))
+        x, y = change.forward(*map_points(source.affine, corners[:, 0], corners[:, 1]))
         turn = full_turn(crs)
         if turn:
             x = np.unwrap(x, period=turn)
