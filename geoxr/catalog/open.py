@@ -23,6 +23,7 @@ from geoxr.io.reader import WindowReader
 from geoxr.io.stacks import BandStack
 from geoxr.io.vector import Burning, read_vector
 from geoxr.typing import Align, Bounds, CRSLike, Kind, Overlap, PathLike, Resampling
+from geoxr.warp.placed import place
 from geoxr.warp.reproject import onto
 
 if TYPE_CHECKING:
@@ -101,12 +102,14 @@ def open_raster(
         infos = {name: _open(path, given, nodata) for name, path in paths.items()}
         info = next(iter(infos.values()))
         labels = (kind or _kind(info)) == "categorical"
-        reader = stack_bands(infos, resampling or ("nearest" if labels else "bilinear"))
+        chosen: Resampling = resampling or ("nearest" if labels else "bilinear")
+        reader = stack_bands(infos, chosen)
         scenes = [Scene(select_bands(reader, bands), info.reader.path)]
     else:
         opened = _open_all(find_files(paths), given, nodata, errors)
         info = opened[0]
-        scenes = [Scene(select_bands(one.reader, bands), one.reader.path) for one in opened]
+        chosen = resampling or ("nearest" if (kind or _kind(info)) == "categorical" else "bilinear")
+        scenes = [Scene(select_bands(place(one, chosen), bands), one.reader.path) for one in opened]
     target = Target(crs=crs, resolution=resolution, bounds=bounds, like=like, align=align)
     if kind is not None and kind not in ("continuous", "categorical"):
         raise ArgumentError(f'kind is {kind!r}, but must be "continuous" or "categorical".')
@@ -149,8 +152,9 @@ def _open_all(
 
 def _open(path: PathLike, given: CRS | None, nodata: float | None) -> FileInfo:
     info = open_file(path, nodata=nodata)
-    if info.reader.geobox.crs is None and given is not None:
-        return open_file(path, crs=given, nodata=nodata)
+    placed = info.placement or info.reader.geobox
+    if placed.crs is None and given is not None:
+        info = open_file(path, crs=given, nodata=nodata)
     return info
 
 
@@ -172,7 +176,7 @@ def stack_bands(infos: Mapping[str, FileInfo], resampling: Resampling) -> Window
     """One file per band as one reader on the grid of the first."""
     if not infos:
         raise ArgumentError("The mapping of bands to paths is empty.")
-    first = next(iter(infos.values())).reader
+    first = place(next(iter(infos.values())), resampling)
     sources = []
     for name, info in infos.items():
         if len(info.reader.bands) != 1:
@@ -185,7 +189,7 @@ def stack_bands(infos: Mapping[str, FileInfo], resampling: Resampling) -> Window
                 f"Band {name!r} is {info.reader.dtype}, the first band is {first.dtype}. Bands of "
                 f"one layer have one type. Open them apart and use gx.merge."
             )
-        sources.append(onto(info.reader, first.geobox, resampling))
+        sources.append(onto(place(info, resampling), first.geobox, resampling))
     return BandStack(tuple(sources), tuple(str(name) for name in infos))
 
 

@@ -22,11 +22,17 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOEr
 
 from geoxr.errors import ArgumentError, MissingFileError, NotARasterError, ReadFailedError
 from geoxr.grid.classes import Classes
+from geoxr.grid.geobox import check_grid, parse_crs
+from geoxr.grid.placement import Placement
 from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window
+from geoxr.io.placement import read_placement
 from geoxr.io.reader import mark_valid, reduce_valid
 from geoxr.options import options
 from geoxr.typing import PathLike
+
+#: Types that GDAL has and NumPy has not, and those rasterio reads them into.
+_IN_MEMORY = {"complex_int16": "complex64", "complex_int32": "complex128"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,11 @@ class GdalReader:
 
 @dataclass(frozen=True)
 class FileInfo:
-    """A reader with what else its file says."""
+    """A reader with what else its file says.
+
+    Where there is a `placement`, the reader delivers the image as it is, without CRS, and
+    `geoxr.warp.placed.place` puts it on a regular grid.
+    """
 
     reader: GdalReader
     classes: Classes | None
@@ -94,6 +104,7 @@ class FileInfo:
     units: str | None
     scale: float
     offset: float
+    placement: Placement | None = None
 
 
 def open_file(path: PathLike, *, crs: CRS | None = None, nodata: float | None = None) -> FileInfo:
@@ -111,7 +122,9 @@ def open_file(path: PathLike, *, crs: CRS | None = None, nodata: float | None = 
     MissingFileError
         If there is no such file.
     NotARasterError
-        If GDAL cannot open it, or its grid is not an affine one.
+        If GDAL cannot open it.
+    GridError
+        If its transform or its control points place no pixels.
     """
     name = os.fspath(path)
     local = "://" not in name and not name.startswith("/vsi") and ":" not in name[2:]
@@ -135,14 +148,12 @@ def _inspect(
     if file.count == 0:
         inside = ", ".join(file.subdatasets[:3]) or "nothing"
         raise NotARasterError(f"{name} has no bands of its own. Open one of its parts: {inside}.")
-    if file.transform.is_identity and file.gcps[0]:
-        raise NotARasterError(
-            f"{name} is placed by ground control points only. Warp it to a regular grid first: "
-            f"gdalwarp -t_srs EPSG:4326 {name} warped.tif"
-        )
-    if crs is None and file.crs is not None:
-        crs = CRS(file.crs.to_wkt())
-    dtype = np.result_type(*file.dtypes)
+    placement = read_placement(name, file, crs)
+    if placement is not None:
+        crs = None  # of the map, not of the image
+    elif crs is None and file.crs is not None:
+        crs = parse_crs(file.crs)
+    dtype = np.result_type(*(_IN_MEMORY.get(name, name) for name in file.dtypes))
     marks = file.nodatavals
     palette = _palette(file)
     given = nodata is not None
@@ -156,14 +167,16 @@ def _inspect(
     reader = GdalReader(
         path=name,
         indexes=tuple(file.indexes),
-        geobox=GeoBox(file.shape, file.transform, crs),
+        geobox=check_grid(GeoBox(file.shape, file.transform, crs), name),
         dtype=dtype,
         bands=_band_names(file.descriptions),
         nodata=storable(nodata, dtype),
         masked=masked,
         stamp=_stamp(name),
     )
-    return FileInfo(reader, _classes(file), palette, file.units[0], file.scales[0], file.offsets[0])
+    return FileInfo(
+        reader, _classes(file), palette, file.units[0], file.scales[0], file.offsets[0], placement
+    )
 
 
 def _band_names(descriptions: tuple[str | None, ...]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from geoxr.products.cdl import CDL
 from geoxr.products.landsat import LANDSAT8_L2_SR
 from geoxr.products.product import Band, Product
 from geoxr.typing import Align, Bounds, CRSLike, Overlap, PathLike, Resampling
+from geoxr.warp.placed import place
 
 _PRODUCTS = {product.name: product for product in (LANDSAT8_L2_SR, CDL)}
 
@@ -207,9 +208,10 @@ def _date(product: Product, path: str, text: str | None) -> np.datetime64 | None
 
 def _scene(product: Product, name: str, files: Mapping[str, _File], bands: Sequence[Band]) -> Scene:
     label = re.sub(r"[_.]+$", "", Path(name).stem)
+    resampling: Resampling = "nearest" if product.kind == "categorical" else "bilinear"
     if len(product.bands) == 1:
         file = next(iter(files.values()))
-        return Scene(_open(product, file).reader, label, file.time)
+        return Scene(place(_open(product, file), resampling), label, file.time)
     missing = [band.name for band in bands if band.name not in files]
     if missing:
         raise MissingFileError(
@@ -217,7 +219,6 @@ def _scene(product: Product, name: str, files: Mapping[str, _File], bands: Seque
             f"Leave these bands out with bands=[...], or add the files."
         )
     infos = {band.name: _open(product, files[band.name]) for band in bands}
-    resampling: Resampling = "nearest" if product.kind == "categorical" else "bilinear"
     return Scene(stack_bands(infos, resampling), label, next(iter(files.values())).time)
 
 
