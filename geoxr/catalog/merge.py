@@ -19,6 +19,7 @@ from geoxr.grid.geobox import (
     describe_bounds,
     extent,
     geobox_of,
+    grid_like,
     lattice_offset,
     require_crs,
     same_crs,
@@ -89,7 +90,7 @@ def merge(
             f"dates, or collapse them when opening with time='collapse'."
         )
     if isinstance(like, GeoBox):
-        target, coords = like, None
+        target, coords = grid_like(like), None
     else:
         base = _base(layers, like)
         full = geobox_of(base)

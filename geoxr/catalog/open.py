@@ -16,7 +16,7 @@ from geoxr.catalog.paths import find_files
 from geoxr.catalog.scenes import Scene, Target, Time, layer_of, select_bands
 from geoxr.errors import ArgumentError, MissingFileError, NotARasterError
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import geobox_of, parse_crs, require_crs
+from geoxr.grid.geobox import grid_like, parse_crs, require_crs
 from geoxr.io.gdal import FileInfo, open_file
 from geoxr.io.layer import as_layer, grid_coords
 from geoxr.io.reader import WindowReader
@@ -232,7 +232,7 @@ def open_vector(
         Dimensions ``(y, x)``, categorical; every pixel is valid. Any window equals the same window
         of the whole.
     """
-    geobox = like if isinstance(like, GeoBox) else geobox_of(like)
+    geobox = grid_like(like)
     require_crs(geobox, "The grid (like=)")
     named = None if classes is None else Classes.of(classes)
     burning = Burning(attribute, named, fill, mode, overlap)

@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from geoxr.catalog.mosaic import OVERLAPS, Mosaic
 from geoxr.errors import ArgumentError, CRSMismatchError, NoOverlapError
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import crs_name, geobox_of, lattice_offset, parse_crs, require_crs, same_crs
+from geoxr.grid.geobox import crs_name, grid_like, lattice_offset, parse_crs, require_crs, same_crs
 from geoxr.io.layer import as_layer
 from geoxr.io.reader import WindowReader
 from geoxr.io.stacks import TimeStack
@@ -149,7 +149,7 @@ def _grid(scenes: Sequence[Scene], target: Target) -> GeoBox:
             raise ArgumentError(
                 "like= already fixes the grid: leave out crs, resolution and bounds."
             )
-        return target.like if isinstance(target.like, GeoBox) else geobox_of(target.like)
+        return grid_like(target.like)
     if target.open and len(scenes) == 1:
         return boxes[0]
     crs = _crs(scenes, target)

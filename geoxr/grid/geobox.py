@@ -345,6 +345,23 @@ def _axis(values: np.ndarray, dim: str, lattice: tuple[float, float] | None) -> 
     return float(values[0]) - step / 2, step
 
 
+def grid_like(like: xr.DataArray | xr.Dataset | GeoBox) -> GeoBox:
+    """Return the grid of a layer, or a GeoBox that places pixels as it is.
+
+    Raises
+    ------
+    GridError
+        If there is no regular grid, or its transform is degenerate.
+    """
+    if isinstance(like, GeoBox):
+        return check_grid(like, "The GeoBox")
+    if isinstance(like, xr.DataArray | xr.Dataset):
+        return geobox_of(like)
+    raise ArgumentError(
+        f"A grid is a layer or a GeoBox, not a {type(like).__name__}. Pass one of them."
+    )
+
+
 def band_dim(dims: Iterable[Hashable]) -> str | None:
     """Name of the band dimension: "band", or "band_<layer>" where layers have different bands."""
     names = (dim for dim in dims if isinstance(dim, str))

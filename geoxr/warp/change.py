@@ -63,9 +63,11 @@ def _change(source_wkt: str, target_wkt: str) -> Change:
     try:
         transformer = pyproj.Transformer.from_crs(source, target, always_xy=True)
     except pyproj.exceptions.ProjError as error:
+        apart = "celestial body" in str(error)
+        reason = "they are on different celestial bodies" if apart else str(error)
         raise CRSMismatchError(
-            f"PROJ knows no way from {names[0]} to {names[1]}: {error}. Both must be on the same "
-            f"celestial body and tied to it. If one of them is wrong, set the right one with "
+            f"PROJ knows no way from {names[0]} to {names[1]}: {reason}. Layers must be tied to the "
+            f"same body to be aligned. If one of the CRSs is wrong, set the right one with "
             f'da.geoxr.write_crs("EPSG:...").'
         ) from error
     _warn_of_missing_grids(source, target, names)

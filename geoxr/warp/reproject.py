@@ -19,6 +19,7 @@ from geoxr.grid.geobox import (
     crs_name,
     describe_bounds,
     geobox_of,
+    grid_like,
     kind_of,
     lattice_offset,
     require_crs,
@@ -136,6 +137,8 @@ def reproject(
         geobox = projected_grid(geobox_of(obj), crs, resolution)
     elif crs is not None or resolution is not None:
         raise ArgumentError("Give either geobox, or crs and resolution, not both.")
+    else:
+        geobox = grid_like(geobox)
     return _map_layers(obj, geobox, None, resampling)
 
 
