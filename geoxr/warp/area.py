@@ -25,13 +25,15 @@ STATISTICS = {
 
 
 @jit
-def reach(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float, float, int, int]:
+def reach(x: np.ndarray, y: np.ndarray, turn: float) -> tuple[float, float, float, float, int, int]:
     """Bounds of all target pixels that have a place in the source, and the size of the largest.
 
     Parameters
     ----------
     x, y : float64 array (height + 1, width + 1) [source pixel]
         Corners of target pixels.
+    turn : float [source pixel]
+        Columns after which the source comes round again; 0 where it does not.
 
     Returns
     -------
@@ -45,7 +47,7 @@ def reach(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float, float, int
     high = wide = 0.0
     for i in range(x.shape[0] - 1):
         for j in range(x.shape[1] - 1):
-            x0, x1, y0, y1 = box_of(x, y, i, j)
+            x0, x1, y0, y1 = box_of(x, y, turn, i, j)
             if x1 - x0 < math.inf and y1 - y0 < math.inf:  # not for NaN either
                 left, right = min(left, x0), max(right, x1)
                 top, bottom = min(top, y0), max(bottom, y1)
@@ -54,9 +56,22 @@ def reach(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float, float, int
 
 
 @jit
-def box_of(x, y, i, j):  # type: ignore[no-untyped-def]
+def corner(x, turn, i, j, down, along):  # type: ignore[no-untyped-def]
+    """Column of a corner of a target pixel, less than half a turn from its first one."""
+    first, value = x[i, j], x[i + down, j + along]
+    if turn > 0.0:
+        if value - first > 0.5 * turn:
+            return value - turn
+        if first - value > 0.5 * turn:
+            return value + turn
+    return value
+
+
+@jit
+def box_of(x, y, turn, i, j):  # type: ignore[no-untyped-def]
     """Bounds of one target pixel."""
-    a, b, c, d = x[i, j], x[i, j + 1], x[i + 1, j + 1], x[i + 1, j]
+    a, b = x[i, j], corner(x, turn, i, j, 0, 1)
+    c, d = corner(x, turn, i, j, 1, 1), corner(x, turn, i, j, 1, 0)
     e, f, g, h = y[i, j], y[i, j + 1], y[i + 1, j + 1], y[i + 1, j]
     if not math.isfinite(a + b + c + d + e + f + g + h):
         return math.nan, math.nan, math.nan, math.nan
@@ -99,19 +114,19 @@ def add_edge(x0, y0, x1, y1, cover, rows, cols):  # type: ignore[no-untyped-def]
 
 
 @jit
-def overlaps(x, y, i, j, row0, col0, cover, rows, cols):  # type: ignore[no-untyped-def]
+def overlaps(x, y, turn, i, j, row0, col0, cover, rows, cols):  # type: ignore[no-untyped-def]
     """Fill `cover` with the share of each source pixel that lies in a target pixel."""
     for r in range(rows):
         for c in range(cols):
             cover[r, c] = 0.0
-    for corner in range(4):
+    for number in range(4):
         # The corners in turn: upper left, upper right, lower right, lower left.
-        di, dj = (1 if corner > 1 else 0), (1 if 0 < corner < 3 else 0)
-        after = (corner + 1) % 4
+        di, dj = (1 if number > 1 else 0), (1 if 0 < number < 3 else 0)
+        after = (number + 1) % 4
         ei, ej = (1 if after > 1 else 0), (1 if 0 < after < 3 else 0)
         add_edge(
-            x[i + di, j + dj] - col0, y[i + di, j + dj] - row0,
-            x[i + ei, j + ej] - col0, y[i + ei, j + ej] - row0,
+            corner(x, turn, i, j, di, dj) - col0, y[i + di, j + dj] - row0,
+            corner(x, turn, i, j, ei, ej) - col0, y[i + ei, j + ej] - row0,
             cover, rows, cols,
         )  # fmt: skip
     for r in range(rows):
@@ -173,6 +188,7 @@ def gather_area(
     statistic: int,
     x: np.ndarray,
     y: np.ndarray,
+    turn: float,
     high: int,
     wide: int,
     row0: int,
@@ -191,6 +207,9 @@ def gather_area(
     ----------
     x, y : float64 array (height + 1, width + 1) [source pixel]
         Corners of target pixels.
+    turn : float [source pixel]
+        As for `reach`. A pixel across the edge where the source begins again takes what is on the
+        side of its first corner.
     high, wide : int [source pixel]
         Rows and columns that the largest of them touches, from `reach`.
     statistic : int
@@ -208,12 +227,12 @@ def gather_area(
     weights = np.empty(high * wide)
     for i in range(out.shape[1]):
         for j in range(out.shape[2]):
-            x0, x1, y0, y1 = box_of(x, y, i, j)
+            x0, x1, y0, y1 = box_of(x, y, turn, i, j)
             row = col = rows = cols = 0
             if x1 - x0 < math.inf and y1 - y0 < math.inf:
                 row, col = int(math.floor(y0)), int(math.floor(x0))
                 rows, cols = int(math.ceil(y1)) - row, int(math.ceil(x1)) - col
-                overlaps(x, y, i, j, row, col, cover, rows, cols)
+                overlaps(x, y, turn, i, j, row, col, cover, rows, cols)
             # From cells of the target pixel to pixels of `source`.
             row, col = row - row0, col - col0
             first_r, stop_r = max(-row, 0), min(rows, source_rows - row)

@@ -146,11 +146,15 @@ class AreaGather:
     """Statistics of what lies under target pixels with corners (x, y)."""
 
     def __init__(
-        self, grid: GeoBox, corners: tuple[np.ndarray, np.ndarray], resampling: Resampling
+        self,
+        grid: GeoBox,
+        corners: tuple[np.ndarray, np.ndarray],
+        turn: float,
+        resampling: Resampling,
     ) -> None:
-        self._corners = corners
+        self._corners = *corners, turn
         self._statistic = STATISTICS[resampling]
-        left, top, right, bottom, *self._largest = reach(*corners)
+        left, top, right, bottom, *self._largest = reach(*self._corners)
         if left > right:
             self.around = Window(0, 0, 0, 0)
             return

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from odc.geo.geobox import GeoBox
 
-from geoxr.grid.geobox import check_grid, map_points, require_crs, same_crs
+from geoxr.grid.geobox import check_grid, map_points, require_crs, rotated, same_crs
 from geoxr.grid.placement import Placement
 from geoxr.grid.window import Window
 from geoxr.options import options
@@ -71,6 +71,10 @@ class Lattice:
         else:
             middle, self._slack = source.middle, 0.0
         self._middle = middle[0]
+        #: Columns after which longitudes of the source come round again; 0 where they do not.
+        self.turn = 0.0
+        if self._turn and isinstance(source, GeoBox) and not rotated(source.affine):
+            self.turn = self._turn * abs(self._to_source.a)
         outer = self._outer(target)
         self._checked = self._change is not None and not self._change.comes_back(*outer).all()
         self._affine = (

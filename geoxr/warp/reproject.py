@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-<<<<<<< HEAD
-from typing import Any, get_args
-=======
 from dataclasses import replace
-from typing import Any
->>>>>>> cc68cc2 (Open images placed by control points or rational polynomials)
+from typing import Any, get_args
 
 import numpy as np
 import xarray as xr
@@ -51,16 +47,13 @@ def onto(reader: WindowReader, geobox: GeoBox, resampling: Resampling) -> Window
     if reader.geobox.crs is not None or geobox.crs is not None:
         require_crs(reader.geobox, "The layer")
         require_crs(geobox, "The target grid")
-<<<<<<< HEAD
     if reader.dtype.kind == "c" and resampling != "nearest":
         raise ArgumentError(
             f"Complex pixels cannot be resampled by {resampling!r}; pass resampling='nearest', or "
             f"take amplitude and phase apart first."
         )
-=======
     if isinstance(reader, Placed):  # its pixels as stored, not those resampled already
         return replace(reader, geobox=geobox, resampling=resampling)
->>>>>>> cc68cc2 (Open images placed by control points or rational polynomials)
     return Warped(reader, geobox, resampling)
 
 

@@ -143,7 +143,8 @@ class Warped(View):
         grid = self.source.geobox
         if self.resampling in STATISTICS:
             corners = Window(window.row, window.col, window.height + 1, window.width + 1)
-            return AreaGather(grid, self._corners.coordinates(corners), self.resampling)
+            positions = self._corners.coordinates(corners)
+            return AreaGather(grid, positions, self._corners.turn, self.resampling)
         return PointGather(grid, self._centres.coordinates(window), self.resampling)
 
     def _preview(

@@ -256,10 +256,10 @@ def test_corners_without_a_place_leave_pixels_without_data() -> None:
     x, y = (part.astype(float) for part in np.meshgrid(np.arange(4) * 2, np.arange(4) * 2))
     x[0, 0] = np.inf
     out, valid = np.empty((1, 3, 3)), np.empty((1, 3, 3), bool)
-    *_, high, wide = reach(x, y)
+    *_, high, wide = reach(x, y, 0.0)
     source, good = np.ones((1, 6, 6)), np.ones((1, 6, 6), bool)
     gather_area(
-        source, good, True, 0, x, y, high, wide, 0, 0, np.nan, False, -np.inf, np.inf, False, out,
+        source, good, True, 0, x, y, 0.0, high, wide, 0, 0, np.nan, False, -np.inf, np.inf, False, out,
         valid,
     )  # fmt: skip
     assert valid[0].tolist() == [[False, True, True], [True] * 3, [True] * 3]
