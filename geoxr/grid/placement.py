@@ -63,7 +63,7 @@ class ControlPoints:
             raise GridError(_too_few(len(places)))
         x, y = ((places - middle) / size).T
         terms = np.stack(_terms(x, y, degree), axis=1)
-        coefficients, _, rank, _ = np.linalg.lstsq(terms, pixels, rcond=None)
+        coefficients, _, rank, _ = np.linalg.lstsq(terms, pixels, rcond=1e-10)
         if rank < terms.shape[1]:
             raise GridError(_too_few(len(places)))
         return middle, size, coefficients
@@ -182,12 +182,14 @@ class Placement:
         y = np.full(np.shape(rows), self.model.start[1])
         position = self.model.to_pixels
         delta = 1e-5 * max(abs(self.model.start[0]), abs(self.model.start[1]), 1.0)
-        for _ in range(50):
-            off_col, off_row = (a - b for a, b in zip(position(x, y), (cols, rows), strict=True))
-            if max(np.abs(off_col).max(), np.abs(off_row).max()) < 1e-6:
-                return x, y
-            dx, dy = _newton(position, x, y, delta, off_col, off_row)
-            x, y = x - dx, y - dy
+        with np.errstate(all="ignore"):  # what does not converge is told at the end
+            for _ in range(50):
+                col, row = position(x, y)
+                off_col, off_row = col - cols, row - rows
+                if max(np.abs(off_col).max(), np.abs(off_row).max()) < 1e-6:
+                    return x, y
+                dx, dy = _newton(position, x, y, delta, off_col, off_row)
+                x, y = x - dx, y - dy
         raise GridError(
             "The control points or rational polynomials of the image contradict each other: not every "
             "pixel has a place on the map. Check them with gdalinfo."
@@ -218,11 +220,9 @@ def _newton(
     north, south = position(x, y + delta), position(x, y - delta)
     col_x, row_x = ((a - b) / (2 * delta) for a, b in zip(east, west, strict=True))
     col_y, row_y = ((a - b) / (2 * delta) for a, b in zip(north, south, strict=True))
-    with np.errstate(all="ignore"):  # what does not converge is told at the end
-        scale = col_x * row_y - col_y * row_x
-        return (off_col * row_y - off_row * col_y) / scale, (
-            off_row * col_x - off_col * row_x
-        ) / scale
+    scale = col_x * row_y - col_y * row_x
+    dx, dy = off_col * row_y - off_row * col_y, off_row * col_x - off_col * row_x
+    return dx / scale, dy / scale
 
 
 def _too_few(number: int) -> str:

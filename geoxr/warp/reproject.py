@@ -26,6 +26,7 @@ from geoxr.io.reader import WindowReader
 from geoxr.io.resolve import resolve
 from geoxr.io.views import Cropped
 from geoxr.typing import CRSLike, Kind, Resampling
+from geoxr.warp.change import full_turn
 from geoxr.warp.lattice import Lattice
 from geoxr.warp.placed import Placed
 from geoxr.warp.shapes import project
@@ -40,7 +41,7 @@ _RESAMPLINGS = get_args(Resampling)
 def onto(reader: WindowReader, geobox: GeoBox, resampling: Resampling) -> WindowReader:
     """Put a reader on a grid: pure slicing on the same lattice, else a warp."""
     offset = lattice_offset(reader.geobox, geobox)
-    if offset is not None:
+    if offset is not None and not _goes_round(reader.geobox, geobox, offset[1]):
         if offset == (0, 0) and reader.geobox.shape == geobox.shape:
             return reader
         return Cropped(reader, geobox, *offset)
@@ -55,6 +56,17 @@ def onto(reader: WindowReader, geobox: GeoBox, resampling: Resampling) -> Window
     if isinstance(reader, Placed):  # its pixels as stored, not those resampled already
         return replace(reader, geobox=geobox, resampling=resampling)
     return Warped(reader, geobox, resampling)
+
+
+def _goes_round(source: GeoBox, target: GeoBox, col: int) -> bool:
+    """Whether a target on the same lattice, `col` pixels along, meets the source a turn further on."""
+    turn = full_turn(source.crs) / abs(source.affine.a or 1.0)
+    if not turn or (col >= 0 and col + target.width <= source.width):
+        return False
+    return any(
+        col + k * turn < source.width - 0.5 and col + k * turn + target.width > 0.5
+        for k in (-2, -1, 1, 2)
+    )
 
 
 def pick_resampling(

@@ -29,6 +29,8 @@ from geoxr.warp.shapes import unbroken
 _SIDE, _PIXELS = 2**31, 10**12
 #: Points along each side of a grid that stand for its pixels.
 _SAMPLES = 257
+#: A place that comes back this close to where it was is the same [degree].
+_SAME = 1e-6
 
 
 def projected_grid(
@@ -122,24 +124,30 @@ def _box_in(crs: CRS, source: GeoBox, frame: GeoBox) -> Bounds:
 
 
 def _box_of_points(crs: CRS, source: GeoBox) -> Bounds:
-    """Bounds of those pixels of a source that have a place in the area a CRS is made for.
+    """Bounds of those pixels of a source that have a place in the latitudes a CRS is made for.
 
     For grids that reach beyond what a projection can show: a global grid, a disk seen from space.
     """
-    change = change_between(require_crs(source, "The layer"), crs)
+    degrees = CRS("EPSG:4326")
     cols, rows = np.meshgrid(
         np.linspace(0, source.width, _SAMPLES), np.linspace(0, source.height, _SAMPLES)
     )
     x, y = map_points(source.affine, cols, rows)
-    east, north = change.forward(x, y)
+    to_degrees = change_between(require_crs(source, "The layer"), degrees)
+    lon, lat = to_degrees.forward(x, y)
+    good = np.isfinite(lon) & np.isfinite(lat) & to_degrees.comes_back(x, y)
+    lon, lat = lon[good], lat[good]
+    area = crs.proj.area_of_use
+    if area is not None and ((lat >= area.south) & (lat <= area.north)).any():
+        lat = lat.clip(area.south, area.north)
+    change = change_between(degrees, crs)
+    east, north = change.forward(lon, lat)
+    again = change.back(east, north)
     with np.errstate(invalid="ignore"):
-        again = change.back(east, north)
-        off = [again[0] - x, again[1] - y]
-        turn = full_turn(source.crs)
-        if turn:
-            off[0] -= np.round(off[0] / turn) * turn
-        good = np.hypot(*off) <= max(resolution(source)) + 1e-6 * np.hypot(x, y)
-    good &= change.comes_back(x, y) & _within_use(crs, source, x, y)
+        good = (np.abs(again[1] - lat) < _SAME) & (
+            np.abs((again[0] - lon + 180) % 360 - 180) < _SAME
+        )
+        good |= (np.abs(lat) > 90 - _SAME) & np.isfinite(east)  # at a pole any longitude will do
     if np.count_nonzero(good) < 2:
         raise ArgumentError(
             f"The data has no place in {crs_name(crs)}, so the bounds of the target cannot be found. "
@@ -147,16 +155,6 @@ def _box_of_points(crs: CRS, source: GeoBox) -> Bounds:
         )
     east, north = east[good], north[good]
     return float(east.min()), float(north.min()), float(east.max()), float(north.max())
-
-
-def _within_use(crs: CRS, source: GeoBox, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Which positions lie in the latitudes that a CRS is made for."""
-    area = crs.proj.area_of_use
-    if area is None:
-        return np.ones(x.shape, bool)
-    _, lat = change_between(require_crs(source, "The layer"), CRS("EPSG:4326")).forward(x, y)
-    with np.errstate(invalid="ignore"):
-        return (lat >= area.south) & (lat <= area.north)
 
 
 def _both(size: float | tuple[float, float]) -> tuple[float, float]:
