@@ -99,9 +99,7 @@ def same_crs(first: CRS | None, second: CRS | None) -> bool:
     """
     if first is None or second is None:
         return first is second
-    if first == second:
-        return str(first) == str(second) or _equal(str(first), str(second))
-    return _equal(str(first), str(second))
+    return str(first) == str(second) or _equal(str(first), str(second))
 
 
 @lru_cache(maxsize=4096)
@@ -111,7 +109,31 @@ def _equal(first: str, second: str) -> bool:
         return False
     if not one.proj.is_bound and one.epsg is not None and one.epsg == other.epsg:
         return True
-    return bool(one.proj.equals(other.proj, ignore_axis_order=True))
+    if one.proj.equals(other.proj, ignore_axis_order=True):
+        return True
+    return _made_alike(one.proj, other.proj)
+
+
+def _made_alike(one: pyproj.CRS, other: pyproj.CRS) -> bool:
+    """Whether two projected CRSs without names are the same formula on the same datum.
+
+    WKT that GDAL writes for projections it has no full names for carries them as PROJ text, which
+    PROJ compares as a name.
+    """
+    if not (one.is_projected and other.is_projected) or one.is_bound or other.is_bound:
+        return False
+    first, second = one.coordinate_operation, other.coordinate_operation
+    units = [
+        [axis.unit_conversion_factor for axis in crs.axis_info if axis.unit_conversion_factor]
+        for crs in (one, other)
+    ]
+    return (
+        first is not None
+        and second is not None
+        and first.to_proj4() == second.to_proj4()
+        and units[0] == units[1]
+        and bool(one.geodetic_crs and one.geodetic_crs.equals(other.geodetic_crs, True))
+    )
 
 
 def require_crs(geobox: _Placed, what: str) -> CRS:

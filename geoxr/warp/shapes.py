@@ -39,11 +39,7 @@ def moved_whole(shape: shapely.Geometry, source: GeoBox, target: GeoBox) -> shap
     first, last = int(np.ceil((left - high) / turn)), int(np.floor((right - low) / turn))
     if (first, last) == (0, 0) or first > last:
         return moved
-    shifted = [
-        shapely.transform(moved, lambda points, k=k: points + [k * turn, 0.0])
-        for k in range(first, last + 1)
-    ]
-    return shapely.union_all(shifted)
+    return shapely.union_all([_shifted(moved, k * turn) for k in range(first, last + 1)])
 
 
 def unbroken(shape: shapely.Geometry, source: GeoBox, target: GeoBox) -> shapely.Geometry | None:
@@ -126,11 +122,16 @@ def _torn(ends: np.ndarray, middles: np.ndarray) -> np.ndarray:
 
 
 def _cap(ring: np.ndarray, turn: float, *, north: bool) -> shapely.Geometry:
-    """Polygon between a ring once around a pole and this pole."""
+    """Polygon between a ring once around a pole and this pole, from -180 to 180 degrees."""
     pole = turn / 4 if north else -turn / 4
-    left = np.floor(ring[:, 0].min() / turn + 0.5) * turn
-    ring = ring - [left, 0.0]
-    return shapely.Polygon([*ring, (ring[-1, 0], pole), (ring[0, 0], pole)])
+    ring = ring - [np.floor(ring[0, 0] / turn + 0.5) * turn, 0.0]
+    cap = shapely.make_valid(shapely.Polygon([*ring, (ring[-1, 0], pole), (ring[0, 0], pole)]))
+    around = [_shifted(cap, k * turn) for k in (-1, 0, 1)]
+    return shapely.union_all(around) & shapely.box(-turn / 2, -turn / 4, turn / 2, turn / 4)
+
+
+def _shifted(shape: shapely.Geometry, along: float) -> shapely.Geometry:
+    return shapely.transform(shape, lambda points: points + [along, 0.0])
 
 
 def _within(ring: np.ndarray, away: float, turn: float) -> np.ndarray:

@@ -29,6 +29,8 @@ from geoxr.warp.shapes import unbroken
 _SIDE, _PIXELS = 2**31, 10**12
 #: Points along each side of a grid that stand for its pixels.
 _SAMPLES = 257
+#: Longitudes with a gap this wide are of data that do not go around the globe [turn].
+_GAP = 1 / 36
 #: A place that comes back this close to where it was is the same [degree].
 _SAME = 1e-6
 
@@ -153,8 +155,19 @@ def _box_of_points(crs: CRS, source: GeoBox) -> Bounds:
             f"The data has no place in {crs_name(crs)}, so the bounds of the target cannot be found. "
             f"Pass bounds=(left, bottom, right, top) with resolution=, or like=."
         )
-    east, north = east[good], north[good]
+    east, north = _in_one_piece(east[good], full_turn(crs)), north[good]
     return float(east.min()), float(north.min()), float(east.max()), float(north.max())
+
+
+def _in_one_piece(east: np.ndarray, turn: float) -> np.ndarray:
+    """Longitudes moved by whole turns so that a wide gap between them does not tear them apart."""
+    ordered = np.sort(east)
+    gaps = np.diff(ordered)
+    at = int(np.argmax(gaps))
+    outside = turn - (ordered[-1] - ordered[0])
+    if not turn or gaps[at] < max(_GAP * turn, outside):
+        return east
+    return np.where(east <= ordered[at], east + turn, east)
 
 
 def _both(size: float | tuple[float, float]) -> tuple[float, float]:

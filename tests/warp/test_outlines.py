@@ -99,6 +99,20 @@ def test_a_disk_seen_from_space_has_a_grid_in_degrees() -> None:
     assert 70 < top < 82
 
 
+def test_a_disk_across_180_degrees_stays_in_one_piece() -> None:
+    crs = DISK.replace("lon_0=-75", "lon_0=140.7")
+    disk = GeoBox((1359, 1359), Affine(8000, 0, -5_434_894, 0, -8000, 5_434_894), crs)
+    left, _, right, _ = bounds(projected_grid(disk, "EPSG:4326", 0.1))
+    assert 58 < left < 72
+    assert 209 < right < 223
+
+
+def test_a_grid_in_degrees_over_a_pole_goes_from_180_to_180() -> None:
+    left, bottom, right, top = bounds(projected_grid(POLE, "EPSG:4326", 0.5))
+    assert (left, right, top) == (-180, 180, 90)
+    assert 25 < bottom < 35
+
+
 def test_a_torn_outline_is_told_as_such() -> None:
     """North America across the edge of a map whose middle is Asia."""
     asia = GeoBox((10, 10), Affine(1e6, 0, -5e6, 0, -1e6, 5e6), "+proj=moll +lon_0=90")
