@@ -22,7 +22,6 @@ from geoxr.grid.geobox import (
     grid_like,
     lattice_offset,
     require_crs,
-    same_crs,
     same_grid,
 )
 from geoxr.grid.shapes import outline
@@ -204,8 +203,7 @@ def _window_in(reader: WindowReader, full: GeoBox, *, clip: bool) -> Window:
     if clip:
         shape = project(reader.footprint, reader.geobox, full)
         return covered(shape & outline(full), full, margin=0)
-    whole = same_crs(reader.geobox.crs, full.crs)
-    shape = reader.footprint if whole else moved_whole(reader.footprint, reader.geobox, full)
+    shape = moved_whole(reader.footprint, reader.geobox, full)
     if shape is None:
         raise ArgumentError(
             f'A layer reaches where {crs_name(full.crs)} ends, so join="outer" has no bounds. Pass a '

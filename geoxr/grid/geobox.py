@@ -105,9 +105,8 @@ def same_crs(first: CRS | None, second: CRS | None) -> bool:
 @lru_cache(maxsize=4096)
 def _equal(first: str, second: str) -> bool:
     one, other = CRS(first), CRS(second)
-    if one.proj.is_bound != other.proj.is_bound:
-        return False
-    if not one.proj.is_bound and one.epsg is not None and one.epsg == other.epsg:
+    bound = one.proj.is_bound or other.proj.is_bound
+    if not bound and one.epsg is not None and one.epsg == other.epsg:
         return True
     if one.proj.equals(other.proj, ignore_axis_order=True):
         return True

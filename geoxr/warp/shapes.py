@@ -37,7 +37,9 @@ def moved_whole(shape: shapely.Geometry, source: GeoBox, target: GeoBox) -> shap
     left, _, right, _ = bounds(target)
     low, _, high, _ = moved.bounds
     first, last = int(np.ceil((left - high) / turn)), int(np.floor((right - low) / turn))
-    if (first, last) == (0, 0) or first > last:
+    if first > last:  # nowhere on the target: as near to it as can be
+        first = last = round((left + right - low - high) / 2 / turn)
+    if (first, last) == (0, 0):
         return moved
     return shapely.union_all([_shifted(moved, k * turn) for k in range(first, last + 1)])
 

@@ -207,6 +207,7 @@ def test_a_crs_with_its_own_datum_shift_is_not_the_one_without() -> None:
     )
     assert with_shift.proj.is_bound
     assert not same_crs(with_shift, CRS("EPSG:4326"))
+    assert not same_crs(CRS("EPSG:4326"), with_shift)
     assert same_crs(with_shift, crs_from_wkt(with_shift.to_wkt()))
     assert "shift of its own" in crs_name(with_shift)
     assert crs_name(CRS("EPSG:4326")) == "EPSG:4326"

@@ -161,6 +161,45 @@ def test_the_whole_world_is_averaged_to_its_last_column(start: int) -> None:
     np.testing.assert_allclose(warped.values, np.roll(means, -(start + 180) // 6, axis=1))
 
 
+@pytest.fixture
+def scenes_across_180(tmp_path):
+    """Three scenes side by side of 50 km each: in UTM zone 60, and on both sides in zone 1."""
+    from geoxr.testing import write_geotiff
+
+    paths = []
+    for value, (zone, lon) in enumerate([(60, 179.8), (1, -179.7), (1, -179.2)], start=1):
+        x, y = pyproj.Transformer.from_crs(4326, 32600 + zone, always_xy=True).transform(lon, 52)
+        transform = Affine(500, 0, x - 25_000, 0, -500, y + 25_000)
+        pixels = np.full((100, 100), value, "uint16")
+        path = tmp_path / f"{value}.tif"
+        paths.append(write_geotiff(path, pixels, crs=32600 + zone, transform=transform, nodata=0))
+    return paths
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3832", "EPSG:32660"])
+def test_a_mosaic_across_180_degrees_is_in_one_piece(scenes_across_180, crs: str) -> None:
+    res = 0.01 if crs == "EPSG:4326" else 1000
+    mosaic = gx.open_raster(scenes_across_180, crs=crs, resolution=res, resampling="nearest")
+    values = mosaic.values[0]
+    assert values.shape[1] < 250
+    middle = values[values.shape[0] // 2]
+    assert set(middle[middle > 0]) == {1, 2, 3}
+    assert (np.diff(middle[middle > 0].astype(int)) >= 0).all()  # from west to east
+
+
+@pytest.mark.parametrize("join", ["inner", "outer"])
+def test_layers_across_180_degrees_merge(scenes_across_180, join: str) -> None:
+    first, second = (gx.open_raster(path) for path in scenes_across_180[:2])
+    utm = gx.merge({"a": first, "b": second}, join=join)
+    degrees = gx.merge(
+        {"a": first.geoxr.reproject(4326), "b": second.geoxr.reproject(4326)}, join=join
+    )
+    for merged in (utm, degrees):
+        assert merged.sizes["x"] < (60 if join == "inner" else 300)
+        assert (merged["a"].values > 0).any()
+        assert (merged["b"].values > 0).any()
+
+
 # Absurd targets
 
 
