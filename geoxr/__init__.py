@@ -26,11 +26,13 @@ _NAMES = {
     "Product": "geoxr.products",
     "list_products": "geoxr.products",
     "load_task": "geoxr.tasks",
+    "map": "geoxr.derive.map",
     "merge": "geoxr.catalog.merge",
     "open_product": "geoxr.products",
     "open_raster": "geoxr.catalog.open",
     "open_vector": "geoxr.catalog.open",
     "open_zarr": "geoxr.export.zarr",
+    "qa_mask": "geoxr.derive.mask",
     "reproject": "geoxr.warp.reproject",
     "reproject_match": "geoxr.warp.reproject",
     "split_blocks": "geoxr.sample.split",
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from geoxr import errors, metrics, models, tasks, testing, transforms
     from geoxr.catalog.merge import merge
     from geoxr.catalog.open import open_raster, open_vector
+    from geoxr.derive.map import map
+    from geoxr.derive.mask import qa_mask
     from geoxr.errors import GeoxrError
     from geoxr.export.zarr import open_zarr
     from geoxr.grid.classes import Classes

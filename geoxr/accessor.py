@@ -5,19 +5,21 @@ Nothing is cached here, since xarray keeps an accessor as long as its object.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import xarray as xr
 
 if TYPE_CHECKING:
+    import geopandas
     import matplotlib.axes
     import shapely
     import torch
     from odc.geo.crs import CRS
     from odc.geo.geobox import GeoBox
 
+    from geoxr.derive.remap import Default
     from geoxr.grid.classes import Classes
     from geoxr.load.torch import Batch, ChipDataset, ChipLoader
     from geoxr.sample.chip import ChipPlan
@@ -95,6 +97,41 @@ class _Common:
 
         return reproject_match(self._obj, other, resampling=resampling)
 
+    def decode(self) -> Any:
+        """See `geoxr.derive.decode.decode`."""
+        from geoxr.derive.decode import decode
+
+        return decode(self._obj)
+
+    def mask(self, keep: xr.DataArray) -> Any:
+        """See `geoxr.derive.mask.mask`."""
+        from geoxr.derive.mask import mask
+
+        return mask(self._obj, keep)
+
+    def clip(self, aoi: Area, *, all_touched: bool = False, crop: bool = True) -> Any:
+        """See `geoxr.derive.clip.clip`."""
+        from geoxr.derive.clip import clip
+
+        return clip(self._obj, aoi, all_touched=all_touched, crop=crop)
+
+    def sample_points(
+        self,
+        points: geopandas.GeoDataFrame | geopandas.GeoSeries,
+        *,
+        method: Literal["nearest"] = "nearest",
+    ) -> Any:
+        """See `geoxr.derive.points.sample_points`."""
+        from geoxr.derive.points import sample_points
+
+        return sample_points(self._obj, points, method=method)
+
+    def cache(self, path: PathLike, *, overwrite: bool = False, progress: bool = False) -> Any:
+        """See `geoxr.export.cache.cache`."""
+        from geoxr.export.cache import cache
+
+        return cache(self._obj, path, overwrite=overwrite, progress=progress)
+
     def chunk(self, size: int = 2048) -> Any:
         """Return dask arrays in squares of `size` pixels, one task each."""
         return self._obj.chunk({"y": size, "x": size})
@@ -146,13 +183,13 @@ class LayerAccessor(_Common):
     @property
     def valid(self) -> xr.DataArray:
         """Lazy boolean layer, True where all bands may be used."""
-        from geoxr.catalog.derive import valid
+        from geoxr.derive.validity import valid
 
         return valid(self._obj)
 
     def write_nodata(self, value: float) -> xr.DataArray:
         """Return a layer in which `value` marks missing pixels."""
-        from geoxr.catalog.derive import write_nodata
+        from geoxr.derive.validity import write_nodata
 
         return write_nodata(self._obj, value)
 
@@ -166,9 +203,27 @@ class LayerAccessor(_Common):
 
     def present_classes(self) -> Classes:
         """Read the layer and return the classes that occur in it."""
-        from geoxr.catalog.derive import present_classes
+        from geoxr.catalog.classes import present_classes
 
         return present_classes(self._obj)
+
+    def astype(self, dtype: Any, *, nodata: float | None = None) -> xr.DataArray:
+        """See `geoxr.derive.cast.astype`."""
+        from geoxr.derive.cast import astype
+
+        return astype(self._obj, dtype, nodata=nodata)
+
+    def remap(
+        self,
+        mapping: Mapping[int, int] | Mapping[str, int | str | Iterable[int | str]] | Classes,
+        *,
+        default: Default = "nodata",
+        classes: Classes | Mapping[int, str] | Sequence[str] | None = None,
+    ) -> xr.DataArray:
+        """See `geoxr.derive.remap.remap`."""
+        from geoxr.derive.remap import remap
+
+        return remap(self._obj, mapping, default=default, classes=classes)
 
     def to_cog(self, path: PathLike, *, overwrite: bool = False) -> Path:
         """See `geoxr.export.cog.to_cog`."""

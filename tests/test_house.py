@@ -17,6 +17,7 @@ ORDER = [
     {"grid"},
     {"io"},
     {"warp"},
+    {"derive"},
     {"catalog"},
     {"products"},
     {"sample"},

@@ -26,16 +26,13 @@ from geoxr.grid.geobox import (
 )
 from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window
-from geoxr.io.layer import as_layer, grid_coords
+from geoxr.io.dataset import with_validity
+from geoxr.io.layer import grid_coords
 from geoxr.io.reader import WindowReader
 from geoxr.io.resolve import canonical, resolve
-from geoxr.io.views import Validity
 from geoxr.typing import Resampling
 from geoxr.warp.reproject import warp_layer
 from geoxr.warp.shapes import moved_whole, project
-
-#: Name of the boolean variable that says where a variable is valid.
-VALID_SUFFIX = "_valid"
 
 
 def merge(
@@ -103,12 +100,7 @@ def merge(
     for name, layer in layers.items():
         variable = warp_layer(layer.rename(name), target, coords=shared, resampling=resampling)
         shared = shared or grid_coords(variable)
-        variables[name] = variable
-        reader = resolve(variable).reader
-        if reader.masked:
-            valid = validity_layer(reader, name, shared)
-            variables[valid.name] = valid  # type: ignore[index]
-            variable.attrs["ancillary_variables"] = str(valid.name)
+        variables |= with_validity(variable, name)
     return xr.Dataset(variables)
 
 
@@ -131,39 +123,6 @@ def _distinct_bands(layers: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArra
                 layer = layer.rename({dim: f"band_{name}", **own})
         result[name] = layer
     return result
-
-
-def validity_layer(
-    reader: WindowReader, name: str, coords: Mapping[str, xr.Variable]
-) -> xr.DataArray:
-    """Return the lazy boolean layer that says where `reader` is valid in all bands."""
-    return as_layer(
-        Validity(reader),
-        name=f"{name}{VALID_SUFFIX}",
-        kind="categorical",
-        attrs={"long_name": f"where {name} is valid"},
-        coords=coords,
-        band=None,
-    )
-
-
-def validity_of(ds: xr.Dataset, name: str) -> xr.DataArray | None:
-    """Return the boolean variable that belongs to a variable, if there is one."""
-    partner = ds[name].attrs.get("ancillary_variables", f"{name}{VALID_SUFFIX}")
-    found = ds.data_vars.get(partner) if partner != name else None
-    return found if found is not None and found.dtype == bool else None
-
-
-def layer_names(ds: xr.Dataset) -> list[str]:
-    """Names of the variables that are layers, without their validity."""
-    layers = [str(name) for name, v in ds.data_vars.items() if {"y", "x"} <= set(v.dims)]
-    partners = {f"{name}{VALID_SUFFIX}" for name in layers}
-    return [name for name in layers if name not in partners or ds[name].dtype != bool]
-
-
-def layer_reader(ds: xr.Dataset, name: str) -> WindowReader:
-    """Return the reader of a variable, with the validity that the Dataset has for it."""
-    return resolve(ds[name], validity_of(ds, name)).reader
 
 
 def _base(

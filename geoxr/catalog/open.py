@@ -14,9 +14,10 @@ from odc.geo.geobox import GeoBox
 
 from geoxr.catalog.paths import find_files
 from geoxr.catalog.scenes import Scene, Target, Time, layer_of, select_bands
+from geoxr.derive.decode import decode as decoded
 from geoxr.errors import ArgumentError, MissingFileError, NotARasterError
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import grid_like, parse_crs, require_crs
+from geoxr.grid.geobox import grid_like, kind_of, parse_crs, require_crs
 from geoxr.io.gdal import FileInfo, open_file
 from geoxr.io.layer import as_layer, grid_coords
 from geoxr.io.reader import WindowReader
@@ -44,6 +45,7 @@ def open_raster(
     resampling: Resampling | None = None,
     kind: Kind | None = None,
     nodata: float | None = None,
+    decode: bool = False,
     chunks: Any = None,
     errors: Literal["raise", "skip"] = "raise",
 ) -> xr.DataArray:
@@ -80,6 +82,9 @@ def open_raster(
         means nothing.
     nodata : float, optional
         Number that marks missing pixels, instead of the one the files name.
+    decode : bool
+        Turn stored numbers into quantities by the scale and offset of the file, as
+        `da.geoxr.decode()` does. Categorical layers keep their codes.
     chunks : optional
         As for ``DataArray.chunk``: dask chunks. Sampling and training need none.
     errors : {"raise", "skip"}
@@ -124,6 +129,8 @@ def open_raster(
         attrs=file_attrs(info),
         name=Path(info.reader.path).stem,
     )
+    if decode and kind_of(layer) == "continuous":
+        layer = decoded(layer)
     return layer if chunks is None else layer.chunk(chunks)
 
 
@@ -166,7 +173,9 @@ def file_attrs(info: FileInfo) -> dict[str, Any]:
     """Attributes that a file brings along: units, scale and offset, palette."""
     attrs: dict[str, Any] = {"units": info.units or "DN"}
     if (info.scale, info.offset) != (1.0, 0.0):
-        attrs.update(scale=info.scale, offset=info.offset)
+        # The unit that a file names is that of the scaled values.
+        attrs = {"units": "DN", "scale": info.scale, "offset": info.offset}
+        attrs["decoded_units"] = info.units or "1"
     if info.palette:
         attrs["palette"] = " ".join(info.palette)
     return attrs

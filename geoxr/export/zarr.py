@@ -11,7 +11,6 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from geoxr.catalog.merge import VALID_SUFFIX, layer_names, layer_reader
 from geoxr.errors import ArgumentError, MissingFileError, NotARasterError
 from geoxr.export.staged import staged
 from geoxr.grid.geobox import (
@@ -26,6 +25,7 @@ from geoxr.grid.geobox import (
 )
 from geoxr.grid.window import Window
 from geoxr.io.array import VariableReader
+from geoxr.io.dataset import VALID_SUFFIX, layer_names, layer_reader
 from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.reader import WindowReader, everything
 from geoxr.io.resolve import canonical

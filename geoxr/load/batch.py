@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from geoxr.catalog.merge import layer_names, validity_of
 from geoxr.errors import ArgumentError, ClassesError
 from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import band_dim, classes_of, kind_of
 from geoxr.grid.window import Window
+from geoxr.io.dataset import layer_names, validity_of
 from geoxr.io.reader import WindowReader, everything, read_padded
 from geoxr.io.resolve import resolve
 from geoxr.sample.chip import ChipPlan

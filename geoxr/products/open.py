@@ -17,6 +17,7 @@ from odc.geo.geobox import GeoBox
 from geoxr.catalog.open import stack_bands
 from geoxr.catalog.paths import find_files
 from geoxr.catalog.scenes import Scene, Target, Time, layer_of
+from geoxr.derive.decode import decode as decoded
 from geoxr.errors import ArgumentError, MissingFileError
 from geoxr.io.gdal import open_file
 from geoxr.products.cdl import CDL
@@ -71,6 +72,7 @@ def open_product(
     time: Time | None = None,
     overlap: Overlap = "first",
     resampling: Resampling | None = None,
+    decode: bool = False,
     chunks: Any = None,
 ) -> xr.DataArray:
     """Open files of a product as one lazy layer. Reads headers, no pixels.
@@ -88,6 +90,9 @@ def open_product(
     time : {"each", "collapse"}, optional
         A time axis, or dates merged by the `overlap` rule, the earliest first. Default: a time axis
         if there are several dates.
+    decode : bool
+        Turn stored numbers into the quantities that the product measures, as `da.geoxr.decode()`
+        does. Labels keep their codes.
     crs, resolution, bounds, like, align, overlap, resampling, chunks
         As for `open_raster`.
 
@@ -119,6 +124,8 @@ def open_product(
     )
     if "band" in layer.dims:
         layer = layer.assign_coords(_band_coords(kept))
+    if decode and product.kind == "continuous":
+        layer = decoded(layer)
     return layer if chunks is None else layer.chunk(chunks)
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import shapely
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from geoxr.catalog.merge import layer_names, layer_reader
 from geoxr.errors import ArgumentError, ChipError, NoOverlapError
+from geoxr.grid.area import area_geometry
 from geoxr.grid.geobox import describe_bounds, geobox_of, parse_crs, require_crs, resolution
 from geoxr.grid.shapes import outline, to_pixels
+from geoxr.io.dataset import layer_names, layer_reader
 from geoxr.typing import Area
 
 #: Areas are taken this much larger, so that a border on a pixel edge counts as reached [pixel].
@@ -27,29 +26,6 @@ def footprint(ds: xr.Dataset | xr.DataArray) -> shapely.Geometry:
     if not names:
         raise ArgumentError("The Dataset has no variable with the dimensions y and x.")
     return shapely.intersection_all([layer_reader(ds, name).footprint for name in names])
-
-
-def area_geometry(area: Area | None, geobox: GeoBox) -> shapely.Geometry | None:
-    """Return an area of interest in the CRS of the grid."""
-    if area is None:
-        return None
-    if isinstance(area, shapely.Geometry):
-        shape: Any = area
-    elif isinstance(area, tuple | list) and len(area) == 4:
-        shape = shapely.box(*area)
-    elif not isinstance(area, tuple) and hasattr(area, "to_crs"):
-        frame: Any = area
-        if frame.crs is not None and geobox.crs is not None:
-            frame = frame.to_crs(require_crs(geobox, "The Dataset").proj)
-        shape = frame.union_all()
-    else:
-        raise ArgumentError(
-            f"aoi must be a shapely geometry in the CRS of the Dataset, a GeoDataFrame, a GeoSeries "
-            f"or (left, bottom, right, top), not {type(area).__name__}."
-        )
-    if shape.is_empty:
-        raise ArgumentError("The area (aoi) is empty.")
-    return shape if shape.is_valid else shapely.make_valid(shape)
 
 
 def chip_area(ds: xr.Dataset, aoi: Area | None) -> list[shapely.Polygon]:

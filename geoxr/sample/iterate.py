@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import xarray as xr
 
-from geoxr.catalog.merge import layer_names, layer_reader, validity_layer
 from geoxr.errors import GridError
 from geoxr.grid.geobox import extent, geobox_of, same_grid
+from geoxr.io.dataset import layer_names, layer_reader, validity_layer
 from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.views import Cropped
 from geoxr.sample.chip import Chip, ChipPlan

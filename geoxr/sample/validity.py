@@ -7,10 +7,10 @@ from functools import lru_cache
 import numpy as np
 import xarray as xr
 
-from geoxr.catalog.merge import layer_names, layer_reader
 from geoxr.errors import ArgumentError
 from geoxr.grid.geobox import geobox_of
 from geoxr.grid.window import Window
+from geoxr.io.dataset import layer_names, layer_reader
 from geoxr.io.reader import WindowReader, has_holes
 from geoxr.io.views import Validity
 

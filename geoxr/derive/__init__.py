@@ -1,0 +1,1 @@
+"""Layers that follow from layers: functions, units, types, classes, masks and areas, all lazy."""

@@ -1,0 +1,71 @@
+"""Areas of interest in the CRS of a grid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import shapely
+from odc.geo.geobox import GeoBox
+
+from geoxr.errors import ArgumentError
+from geoxr.grid.geobox import require_crs, resolution
+from geoxr.grid.shapes import outline
+from geoxr.typing import Area
+
+#: Edges are cut at this length, so that their bend in the CRS of the grid stays far below a pixel.
+_EDGE = 64
+
+
+def area_geometry(area: Area | None, geobox: GeoBox) -> shapely.Geometry | None:
+    """Return an area of interest in the CRS of a grid, long edges bent.
+
+    Parameters
+    ----------
+    area : geometry, (left, bottom, right, top), GeoSeries, GeoDataFrame or None
+        Geometries and numbers are in the CRS of the grid; tables know their own.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none of these, or empty.
+    """
+    if area is None:
+        return None
+    if isinstance(area, shapely.Geometry):
+        shape: Any = area
+    elif isinstance(area, tuple | list) and len(area) == 4:
+        shape = shapely.box(*area)
+    elif not isinstance(area, tuple) and hasattr(area, "to_crs"):
+        shape = _moved(area, geobox)
+    else:
+        raise ArgumentError(
+            f"aoi must be a shapely geometry in the CRS of the Dataset, a GeoDataFrame, a GeoSeries "
+            f"or (left, bottom, right, top), not {type(area).__name__}."
+        )
+    if shape.is_empty:
+        raise ArgumentError("The area (aoi) is empty.")
+    return shape if shape.is_valid else shapely.make_valid(shape)
+
+
+def _moved(table: Any, geobox: GeoBox) -> shapely.Geometry:
+    """Union of the geometries of a table in the CRS of the grid."""
+    shapes = table.geometry[~(table.geometry.isna() | table.geometry.is_empty)].make_valid()
+    if table.crs is None or geobox.crs is None:
+        return shapes.union_all()
+    target = require_crs(geobox, "The Dataset").proj
+    if table.crs.equals(target, ignore_axis_order=True) or shapes.empty:
+        return shapes.union_all()
+    # Straight edges of one CRS are bent in another, so they get more vertices first. How long an
+    # edge may be is known in the CRS of the grid: about this share of the way across.
+    pixels = max(geobox.shape)
+    box = outline(geobox).segmentize(max(resolution(geobox)) * pixels / 16)
+    here = np.ptp(_coordinates(type(shapes)([box], crs=target).to_crs(table.crs)), axis=0)
+    edge = max(here) * _EDGE / pixels if np.isfinite(here).all() else 0.0
+    if edge > 0:
+        shapes = shapes.segmentize(edge)
+    return shapes.to_crs(target).make_valid().union_all()
+
+
+def _coordinates(shapes: Any) -> np.ndarray:
+    return shapely.get_coordinates(shapes.to_numpy())
