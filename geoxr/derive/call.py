@@ -38,6 +38,7 @@ class Call:
     invalid: Literal["any", "func"] = "any"
 
     holes = True
+    marks = True
 
     def __call__(
         self, pixels: Sequence[np.ndarray], good: np.ndarray, out: np.ndarray, bands: Sequence[int]

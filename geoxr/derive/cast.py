@@ -61,6 +61,7 @@ class Cast:
     nodata: float | int | None = None
 
     holes = False
+    marks = False
 
     def __call__(
         self, pixels: Sequence[np.ndarray], good: np.ndarray, out: np.ndarray, bands: Sequence[int]

@@ -27,6 +27,7 @@ class Scaled:
     offsets: tuple[float, ...]
 
     holes = False
+    marks = False
 
     def __call__(
         self, pixels: Sequence[np.ndarray], good: np.ndarray, out: np.ndarray, bands: Sequence[int]

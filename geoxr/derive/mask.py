@@ -25,6 +25,7 @@ class Keep:
     """Pixels of the first source where the second is True; see `geoxr.io.mapped.Rule`."""
 
     holes = True
+    marks = False
 
     def __call__(
         self, pixels: Sequence[np.ndarray], good: np.ndarray, out: np.ndarray, bands: Sequence[int]
@@ -102,6 +103,7 @@ class Flagged:
     keep: bool
 
     holes = False
+    marks = False
 
     def __call__(
         self, pixels: Sequence[np.ndarray], good: np.ndarray, out: np.ndarray, bands: Sequence[int]

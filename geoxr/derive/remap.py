@@ -39,24 +39,31 @@ class Recode:
     default: Default
     name: str
 
+    marks = False
+
     @property
     def holes(self) -> bool:
         """Whether codes become missing."""
         return self.default == "nodata"
 
     @cached_property
-    def _tables(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.array(self.old, "int64"), np.array(self.new, "int64")
+    def _table(self) -> tuple[np.ndarray, np.ndarray]:
+        """New code of every code of 16 bits, and whether it is one of the old."""
+        table, known = np.zeros(1 << 16, "int64"), np.zeros(1 << 16, bool)
+        if isinstance(self.default, int):
+            table[:] = self.default
+        for old, new in zip(self.old, self.new, strict=True):
+            if -(1 << 15) <= old < 1 << 16:
+                # A negative code counts from the end, as indexing does.
+                table[old], known[old] = new, True
+        return table, known
 
     def __call__(
         self, pixels: Sequence[np.ndarray], good: np.ndarray, out: np.ndarray, bands: Sequence[int]
     ) -> None:
         """Fill `out`; see `geoxr.io.mapped.Rule`."""
-        old, new = self._tables
-        codes = pixels[0]
-        at = np.searchsorted(old, codes).clip(max=len(old) - 1)
-        known = old[at] == codes
-        value = new[at]
+        codes = pixels[0].view("uint8") if pixels[0].dtype == bool else pixels[0]
+        value, known = self._look_up(codes)
         if self.default == "nodata":
             good &= known
         elif self.default == "keep":
@@ -65,9 +72,18 @@ class Recode:
             self._complain(codes, lost, f"does not fit into {out.dtype}")
         elif self.default == "error":
             self._complain(codes, good & ~known, "is none of the codes to replace")
-        else:
-            value = np.where(known, value, self.default)
         out[...] = value
+
+    def _look_up(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """New codes, and which pixels have one of the old."""
+        if codes.dtype.itemsize <= 2:
+            table, known = self._table
+            return table[codes], known[codes]
+        old = np.array(self.old, codes.dtype)
+        at = np.searchsorted(old, codes).clip(max=len(old) - 1)
+        known = old[at] == codes
+        other = self.default if isinstance(self.default, int) else 0
+        return np.where(known, np.array(self.new, "int64")[at], other), known
 
     def _complain(self, codes: np.ndarray, wrong: np.ndarray, why: str) -> None:
         if wrong.any():
@@ -149,7 +165,9 @@ def remap(
     if unnamed:
         raise ClassesError(f"classes= does not name the new codes {unnamed[:5]}.")
     dtype, nodata = _stored(source, codes, default)
-    old = tuple(sorted(pairs))
+    old = tuple(code for code in sorted(pairs) if _fits({code}, _whole(source.dtype)))
+    if not old:
+        raise ClassesError(f"None of the codes {sorted(pairs)[:5]} can be a pixel of {source.dtype}.")
     rule = Recode(old, tuple(pairs[code] for code in old), default, str(da.name))
     reader = Mapped((source,), rule, dtype, nodata, source.bands, source.times)
     return derived(
@@ -242,7 +260,7 @@ def _stored(
 ) -> tuple[np.dtype, float | int | None]:
     """Type and nodata of the result."""
     needed = default == "nodata" or has_holes(source)
-    own = np.dtype("uint8") if source.dtype.kind == "b" else source.dtype
+    own = _whole(source.dtype)
     if default == "keep":
         fits = _fits(codes, own)
         dtype = own if fits else np.result_type(own, Classes.of(dict.fromkeys(codes, "_")).dtype)
@@ -258,6 +276,10 @@ def _stored(
             if mark is not None and _fits({int(mark)}, dtype) and int(mark) not in codes:
                 return dtype, int(mark)
     raise ClassesError(f"The codes {sorted(codes)[:5]} leave no number for missing pixels.")
+
+
+def _whole(dtype: np.dtype) -> np.dtype:
+    return np.dtype("uint8") if dtype.kind == "b" else dtype
 
 
 def _fits(codes: set[int], dtype: np.dtype) -> bool:

@@ -22,12 +22,20 @@ class Rule(Protocol):
     Attributes
     ----------
     holes : bool
-        Whether a valid pixel may come out invalid: cleared in `good`, NaN or the nodata value.
+        Whether a valid pixel may come out invalid.
+    marks : bool
+        Whether it may do so by being NaN, infinite or the nodata value, not only by being cleared
+        in `good`.
     """
 
     @property
     def holes(self) -> bool:
         """Whether valid pixels may come out invalid."""
+        ...
+
+    @property
+    def marks(self) -> bool:
+        """Whether NaN, infinity or the nodata value may be written."""
         ...
 
     def __call__(
@@ -196,15 +204,32 @@ class Mapped:
         """Write what stands for missing pixels, and return where there are none."""
         if not self._holes:
             return good
-        if self.rule.holes:
+        if self.rule.marks:
             if self.dtype.kind in "fc":
                 good = good & np.isfinite(result)
             if self.nodata is not None:
                 good = good & (result != self.nodata)
         if not good.all():
-            np.copyto(result, self.dtype.type(fill_of(self)), where=~good)
+            blank(result, good, fill_of(self))
         return good
 
     def __getstate__(self) -> dict[str, Any]:
         # Cached properties are not worth sending.
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def blank(pixels: np.ndarray, good: np.ndarray, fill: float | int) -> None:
+    """Write `fill` where `good` is False.
+
+    The bits are multiplied instead of chosen: ragged masks cost a processor that guesses branches
+    ten times as much.
+    """
+    mark = np.array(fill, pixels.dtype)
+    if pixels.dtype.itemsize > 8:
+        np.copyto(pixels, mark, where=~good)
+        return
+    whole = np.dtype(f"u{pixels.dtype.itemsize}")
+    bits = pixels.view(whole)
+    np.multiply(bits, good, out=bits)
+    if mark.view(whole) != 0:
+        bits |= np.multiply(~good, mark.view(whole), dtype=whole)
