@@ -159,7 +159,7 @@ def remap(
     elif isinstance(default, int | np.integer) and int(default) not in known.values:
         known = _joined(known, int(default))
     elif default == "keep":
-        known = _kept(da, pairs, known)
+        known = _kept(da, pairs, mapping, known)
     codes = {*pairs.values(), *([int(default)] if not isinstance(default, str) else [])}
     unnamed = sorted(codes - set(known.values))
     if unnamed:
@@ -167,7 +167,9 @@ def remap(
     dtype, nodata = _stored(source, codes, default)
     old = tuple(code for code in sorted(pairs) if _fits({code}, _whole(source.dtype)))
     if not old:
-        raise ClassesError(f"None of the codes {sorted(pairs)[:5]} can be a pixel of {source.dtype}.")
+        raise ClassesError(
+            f"None of the codes {sorted(pairs)[:5]} can be a pixel of {source.dtype}."
+        )
     rule = Recode(old, tuple(pairs[code] for code in old), default, str(da.name))
     reader = Mapped((source,), rule, dtype, nodata, source.bands, source.times)
     return derived(
@@ -225,9 +227,7 @@ def _by_name(da: xr.DataArray, mapping: Mapping) -> tuple[dict[int, int], Classe
 def _renamed(da: xr.DataArray, codes: Mapping[int, int]) -> Classes:
     """Classes of the new codes, with the name and colour of the old one where it is one alone."""
     known = classes_of(da)
-    looks = {}
-    if known is not None:
-        looks = dict(zip(known.values, zip(known.names, known.colors, strict=True), strict=True))
+    looks = {} if known is None else _looks(known)
     new = tuple(dict.fromkeys(codes.values()))
     made_up = Classes.of({code: str(code) for code in new})
     names, colors = [], []
@@ -243,16 +243,30 @@ def _joined(known: Classes, default: int) -> Classes:
     return Classes((*known.values, default), (*known.names, "other"))
 
 
-def _kept(da: xr.DataArray, pairs: Mapping[int, int], new: Classes) -> Classes:
+def _kept(
+    da: xr.DataArray, pairs: Mapping[int, int], mapping: Mapping | Classes, new: Classes
+) -> Classes:
     """Return the classes that stay, with the new ones."""
+    if not isinstance(mapping, Classes) and all(isinstance(key, str) for key in mapping):
+        raise ArgumentError(
+            'default="keep" leaves other codes as they are, and new names alone have codes from 0 on, '
+            "which these may be. Say which codes they get: {old code: new code}, with classes=."
+        )
     known = classes_of(da)
-    if known is None:
-        return new
-    looks = dict(zip(known.values, zip(known.names, known.colors, strict=True), strict=True))
-    kept = {value: look for value, look in looks.items() if value not in pairs}
-    kept |= dict(zip(new.values, zip(new.names, new.colors, strict=True), strict=True))
-    names, colors = zip(*kept.values(), strict=True)
-    return Classes(tuple(kept), names, colors)
+    old = {} if known is None else _looks(known)
+    if isinstance(mapping, Classes):
+        old |= _looks(mapping)
+        pairs = {}
+    kept = {value: look for value, look in old.items() if value not in pairs}
+    # Codes that become one of the classes join it under its name.
+    joined = {**kept, **{code: look for code, look in _looks(new).items() if code not in kept}}
+    names, colors = zip(*joined.values(), strict=True)
+    return Classes(tuple(joined), names, colors)
+
+
+def _looks(classes: Classes) -> dict[int, tuple[str, str]]:
+    """Name and colour of every code."""
+    return dict(zip(classes.values, zip(classes.names, classes.colors, strict=True), strict=True))
 
 
 def _stored(

@@ -13,8 +13,8 @@ from geoxr.grid.geobox import require_crs, resolution
 from geoxr.grid.shapes import outline
 from geoxr.typing import Area
 
-#: Edges are cut at this length, so that their bend in the CRS of the grid stays far below a pixel.
-_EDGE = 64
+#: Edges are cut so that their bend in the CRS of the grid stays far below a pixel [pixel].
+_EDGE = 8
 
 
 def area_geometry(area: Area | None, geobox: GeoBox) -> shapely.Geometry | None:
