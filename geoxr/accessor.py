@@ -183,13 +183,13 @@ class LayerAccessor(_Common):
     @property
     def valid(self) -> xr.DataArray:
         """Lazy boolean layer, True where all bands may be used."""
-        from geoxr.derive.validity import valid
+        from geoxr.catalog.derive import valid
 
         return valid(self._obj)
 
     def write_nodata(self, value: float) -> xr.DataArray:
         """Return a layer in which `value` marks missing pixels."""
-        from geoxr.derive.validity import write_nodata
+        from geoxr.catalog.derive import write_nodata
 
         return write_nodata(self._obj, value)
 
@@ -203,7 +203,7 @@ class LayerAccessor(_Common):
 
     def present_classes(self) -> Classes:
         """Read the layer and return the classes that occur in it."""
-        from geoxr.catalog.classes import present_classes
+        from geoxr.catalog.derive import present_classes
 
         return present_classes(self._obj)
 

@@ -173,9 +173,7 @@ def file_attrs(info: FileInfo) -> dict[str, Any]:
     """Attributes that a file brings along: units, scale and offset, palette."""
     attrs: dict[str, Any] = {"units": info.units or "DN"}
     if (info.scale, info.offset) != (1.0, 0.0):
-        # The unit that a file names is that of the scaled values.
-        attrs = {"units": "DN", "scale": info.scale, "offset": info.offset}
-        attrs["decoded_units"] = info.units or "1"
+        attrs.update(scale=info.scale, offset=info.offset)
     if info.palette:
         attrs["palette"] = " ".join(info.palette)
     return attrs

@@ -9,12 +9,11 @@ from pathlib import Path
 import shapely
 import xarray as xr
 
-from geoxr.catalog.classes import present_classes
+from geoxr.catalog.derive import present_classes, write_nodata
 from geoxr.catalog.merge import merge
 from geoxr.catalog.mosaic import covered
 from geoxr.catalog.open import open_raster
 from geoxr.demo.settings import Settings
-from geoxr.derive.validity import write_nodata
 from geoxr.errors import ClassesError
 from geoxr.grid.geobox import geobox_of, same_grid
 from geoxr.grid.write import write_classes

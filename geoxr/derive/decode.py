@@ -58,7 +58,8 @@ def decode(obj: XarrayT) -> XarrayT:
     -------
     DataArray or Dataset
         float32, computed in float64; NaN where it is invalid. Its ``units`` are the attribute
-        ``decoded_units`` if there is one, else the ``units`` unless these are "DN", else "1".
+        ``decoded_units`` if there is one, else the ``units`` unless these are "DN", else "1"; those
+        of each band where they are a coordinate.
 
     Raises
     ------
@@ -101,13 +102,23 @@ def decode(obj: XarrayT) -> XarrayT:
     number = max(len(scales), len(offsets))
     rule = Scaled(scales * (number // len(scales)), offsets * (number // len(offsets)))
     reader = Mapped((source,), rule, np.dtype("float32"), None, source.bands, source.times)
-    stored = obj.attrs.get("units", "DN")
-    units = obj.attrs.get("decoded_units", "1" if stored == "DN" else stored)
-    attrs = {**without(obj.attrs, *PACKING), "units": units}
+    attrs = without(obj.attrs, *PACKING, "units")
+    if "units" not in obj.coords:
+        attrs["units"] = _decoded(obj, obj.attrs.get("units", "DN"))
     layer = derived(
         obj, reader, kind="continuous", attrs=attrs, band=band_dim(obj.dims), name=obj.name
     )
-    return layer.drop_vars([name for name in PACKING if name in layer.coords])
+    if "units" in layer.coords:
+        stored = layer.coords["units"]
+        units = np.array([_decoded(obj, unit) for unit in stored.values.ravel().tolist()])
+        layer = layer.assign_coords(units=(stored.dims, units.reshape(stored.shape)))
+    # The nodata values of bands have become NaN.
+    return layer.drop_vars([name for name in (*PACKING, "nodata") if name in layer.coords])
+
+
+def _decoded(da: xr.DataArray, stored: object) -> str:
+    """Unit of a quantity whose numbers are stored in a unit."""
+    return str(da.attrs.get("decoded_units", "1" if stored == "DN" else stored))
 
 
 def packs(da: xr.DataArray) -> bool:

@@ -52,7 +52,7 @@ def test_a_file_decodes_by_its_scale_and_offset(tmp_path: Path, rng: np.random.G
     with rasterio.open(path, "r+") as file:
         file.scales, file.offsets, file.units = (0.02,), (273.15,), ("K",)
     stored = gx.open_raster(path)
-    assert (stored.dtype, stored.attrs["units"], stored.attrs["scale"]) == ("int16", "DN", 0.02)
+    assert (stored.dtype, stored.attrs["scale"]) == ("int16", 0.02)
     layer = gx.open_raster(path, decode=True)
     assert layer.attrs["units"] == "K"
     np.testing.assert_array_equal(layer.values[0], scaled(pixels, 0.02, 273.15, pixels != -300))
@@ -76,6 +76,18 @@ def test_bands_may_differ_and_stay_with_their_scale(image: xr.DataArray) -> None
         listed.geoxr.decode()
     alike = image.assign_attrs(scale=[0.1, 0.1, 0.1]).geoxr.decode()
     np.testing.assert_array_equal(alike.values, scaled(image.values, 0.1, 0.0, image.values != 0))
+
+
+def test_bands_may_have_units_and_nodata_of_their_own(image: xr.DataArray) -> None:
+    layer = image.assign_coords(
+        units=("band", ["DN", "K", "mm"]), scale=("band", [0.5, 1.0, 1.0]),
+        nodata=("band", [0.0, np.nan, 1.0]),
+    )  # fmt: skip
+    del layer.attrs["units"]
+    decoded = layer.geoxr.decode()
+    assert decoded["units"].values.tolist() == ["1", "K", "mm"]
+    assert not {"nodata", "scale"} & set(decoded.coords) and "units" not in decoded.attrs
+    assert layer.isel(band=1).geoxr.decode()["units"].item() == "K"
 
 
 def test_the_names_of_cf_are_understood(image: xr.DataArray) -> None:

@@ -1,4 +1,4 @@
-"""The classes that occur in a label raster."""
+"""Layers that follow from a layer: its validity, another nodata value, the classes in it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,46 @@ import shapely
 import xarray as xr
 
 from geoxr.catalog.mosaic import covered
-from geoxr.errors import ClassesError
+from geoxr.errors import ArgumentError, ClassesError
 from geoxr.grid.classes import Classes, default_colors
 from geoxr.grid.geobox import classes_of
 from geoxr.grid.window import Window
+from geoxr.io.dataset import validity_layer
+from geoxr.io.gdal import storable
+from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.reader import WindowReader, read_window
 from geoxr.io.resolve import resolve
+from geoxr.io.views import Marked
 
 #: More distinct values than this are not classes.
 _MOST_CLASSES = 1024
+
+
+def valid(da: xr.DataArray) -> xr.DataArray:
+    """Return the lazy boolean layer (y, x) that is True where all bands of `da` may be used.
+
+    Raises
+    ------
+    ValidityError
+        If integers were computed or loaded, so that nobody knows.
+    """
+    name = str(da.name or "layer")
+    return validity_layer(resolve(da).reader, name, grid_coords(da))
+
+
+def write_nodata(da: xr.DataArray, value: float) -> xr.DataArray:
+    """Return a lazy layer in which `value` marks missing pixels; those missing already get it too.
+
+    Raises
+    ------
+    ArgumentError
+        If no pixel of the type of the layer can have this value.
+    """
+    reader = resolve(da, trust_nodata=True).reader
+    number = storable(value, reader.dtype)
+    if number is None:
+        raise ArgumentError(f"A pixel of type {reader.dtype} cannot be {value!r}.")
+    return layer_like(da, Marked(reader, number), coords=grid_coords(da))
 
 
 def present_classes(da: xr.DataArray) -> Classes:
