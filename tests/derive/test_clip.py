@@ -89,6 +89,15 @@ def test_bounds_and_their_polygon_keep_the_same_pixels(
     assert polygon.geoxr.valid.values.all() and polygon.shape == clipped.shape
 
 
+def test_centres_on_the_border_of_bounds_are_kept_as_gdal_keeps_them(image: xr.DataArray) -> None:
+    for box in [(500_015, 5_199_505, 500_105, 5_199_905), (500_010, 5_199_500, 500_100, 5_199_900)]:
+        inside = burnt(shapely.box(*box), image)
+        kept = image.geoxr.clip(box)
+        rows, cols = np.nonzero(inside.any(axis=1))[0], np.nonzero(inside.any(axis=0))[0]
+        assert kept.x.values[[0, -1]].tolist() == image.x.values[cols[[0, -1]]].tolist()
+        assert kept.y.values[[0, -1]].tolist() == image.y.values[rows[[0, -1]]].tolist()
+
+
 def test_a_table_in_another_crs_is_bent_like_every_pixel_of_it(image: xr.DataArray) -> None:
     corners = gpd.GeoSeries([shapely.box(500_200, 5_198_700, 501_800, 5_199_800)], crs=32633)
     area = corners.to_crs(3035)
