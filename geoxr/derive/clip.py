@@ -79,7 +79,8 @@ def _window(shape: shapely.Geometry, grid: GeoBox, all_touched: bool) -> Window:
         row, col = (int(np.floor(edge + _SLACK)) for edge in (top, left))
         stop_row, stop_col = (int(np.ceil(edge - _SLACK)) for edge in (bottom, right))
     else:
-        # A centre on the border is in where GDAL burns it: at the upper and at the right one.
+        # A centre on the border is in at the upper and at the right one only, so that boxes side by
+        # side share no pixel.
         row, stop_row = (int(np.ceil(edge - 0.5)) for edge in (top, bottom))
         col, stop_col = (int(np.floor(edge + 0.5)) for edge in (left, right))
     return Window(row, col, stop_row - row, stop_col - col) & extent(grid)
