@@ -77,7 +77,7 @@ def test_bounds_and_their_polygon_keep_the_same_pixels(
     left: float, bottom: float, width: float, height: float, all_touched: bool
 ) -> None:
     grid = {"y": np.arange(149, -1, -1) * 10 + 5.0, "x": np.arange(200) * 10 + 5.0}
-    layer = xr.DataArray(np.ones((150, 200), "uint8"), grid, ("y", "x"))
+    layer = xr.DataArray(np.ones((150, 200), "uint8"), grid, ("y", "x")).geoxr.write_crs(32633)
     # Which centres on a border are burnt is for each to say.
     left, bottom = round(left) + 0.123, round(bottom) + 0.123
     box = (left, bottom, left + round(width), bottom + round(height))
