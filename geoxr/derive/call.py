@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from types import CodeType, FunctionType
 from typing import Any, Literal
 
@@ -138,9 +139,14 @@ def _unpack(packed: tuple[str, Any]) -> Callable[..., Any]:
 def _code(func: Any) -> Any:
     """What a function does, as far as it can be told: another body is another layer."""
     if isinstance(func, CodeType):
-        inner = tuple(_code(c) if isinstance(c, CodeType) else repr(c) for c in func.co_consts)
-        return func.co_code, func.co_names, inner
+        return func.co_code, func.co_names, tuple(_code(const) for const in func.co_consts)
+    if isinstance(func, frozenset):
+        # A set of texts has another order in every process.
+        return "set", tuple(sorted(map(repr, func)))
     if isinstance(func, FunctionType):
         cells = tuple(_code(cell.cell_contents) for cell in func.__closure__ or ())
-        return func.__module__, func.__qualname__, _code(func.__code__), func.__defaults__, cells
+        defaults = func.__defaults__, func.__kwdefaults__
+        return func.__module__, func.__qualname__, _code(func.__code__), defaults, cells
+    if isinstance(func, partial):
+        return "partial", _code(func.func), func.args, func.keywords
     return func

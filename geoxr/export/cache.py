@@ -25,8 +25,8 @@ def cache(
     """Write layers to a Zarr store once, and return them as lazy layers that read from there.
 
     A store that was made of the same layers is used again, without reading any pixel: the same
-    files (path, size and time of writing), grids, resampling and functions. One that was made of
-    others is left alone, and an error says so.
+    files (path, size and time of writing), grids, resampling and functions (their own code, not
+    that of what they call). One that was made of others is left alone, and an error says so.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 
 import xarray as xr
 
@@ -68,18 +68,16 @@ def map_dataset(ds: xr.Dataset, change: Callable[[xr.DataArray], xr.DataArray]) 
     names = layer_names(ds)
     if not names:
         raise ArgumentError("The Dataset has no variable with the dimensions y and x.")
-    changed: dict[str, xr.DataArray] = {}
-    partners = set()
-    for name in names:
-        partner = validity_of(ds, name)
-        partners |= set() if partner is None else {str(partner.name)}
-        changed |= with_validity(change(_known(ds, name, partner)), name)
-    others = {
-        name: variable
-        for name, variable in ds.data_vars.items()
-        if name not in names and name not in partners
-    }
-    return xr.Dataset(others | changed, attrs=ds.attrs)
+    partners = {name: validity_of(ds, name) for name in names}
+    stale = {partner.name for partner in partners.values() if partner is not None}
+    variables: dict[Hashable, xr.DataArray] = {}
+    for name, variable in ds.data_vars.items():
+        if name in partners:
+            layer = change(_known(ds, str(name), partners[str(name)]))
+            variables |= with_validity(layer, str(name))
+        elif name not in stale:
+            variables[name] = variable
+    return xr.Dataset(variables, attrs=ds.attrs)
 
 
 def _known(ds: xr.Dataset, name: str, partner: xr.DataArray | None) -> xr.DataArray:

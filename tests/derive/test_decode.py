@@ -67,6 +67,8 @@ def test_bands_may_differ_and_stay_with_their_scale(image: xr.DataArray) -> None
     )
     np.testing.assert_array_equal(picked.values, expected)
     assert "scale" not in picked.coords
+    then = layer.geoxr.decode().isel(band=[2, 0])
+    np.testing.assert_array_equal(then.values, expected)
     single = layer.isel(band=1).geoxr.decode()
     np.testing.assert_array_equal(
         single.values, scaled(image.values[1], 0.01, 1.0, image.values[1] != 0)

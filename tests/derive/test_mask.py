@@ -82,6 +82,7 @@ def test_masking_a_dataset_renews_its_validity(unmarked: xr.DataArray, image: xr
         masked["b"].values, np.where(unmarked.values[1] < 150, image.values, 0)
     )
     assert masked["a"].attrs["ancillary_variables"] == "a_valid"
+    assert list(masked) == list(ds)
 
 
 def test_a_mask_with_bands_or_dates_goes_with_its_own(farmland: LandsatCDL) -> None:
@@ -138,6 +139,13 @@ def test_fields_of_any_type_and_width(
     qa = xr.DataArray(codes, {"y": [2.5, 1.5, 0.5], "x": [0.5, 1.5, 2.5, 3.5]}, ("y", "x"))
     fields = {(first, width): values}
     np.testing.assert_array_equal(gx.qa_mask(qa, bits=fields).values, bit_by_bit(codes, fields))
+
+
+def test_fields_as_wide_as_a_signed_type(rng: np.random.Generator) -> None:
+    codes = rng.integers(-3, 3, (3, 4), dtype="int16")
+    qa = xr.DataArray(codes, {"y": [2.5, 1.5, 0.5], "x": [0.5, 1.5, 2.5, 3.5]}, ("y", "x"))
+    clear = gx.qa_mask(qa, bits={(0, 16): (1 << 16) - 2, (15, 1): 0})
+    np.testing.assert_array_equal(clear.values, (codes < 0) & (codes != -2))
 
 
 def test_values_say_what_to_leave_out(tmp_path: Path, rng: np.random.Generator) -> None:

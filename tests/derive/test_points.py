@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ def scattered(rng: np.random.Generator, number: int) -> gpd.GeoSeries:
 
 @pytest.mark.parametrize("crs", [32633, 4326, 3035])
 def test_points_in_any_crs_get_what_rasterio_samples(
-    image: xr.DataArray, utm_image: str, rng: np.random.Generator, crs: int
+    image: xr.DataArray, utm_image: Path, rng: np.random.Generator, crs: int
 ) -> None:
     points = scattered(rng, 500)
     with rasterio.open(utm_image) as file:
@@ -100,6 +102,17 @@ def test_floats_are_nan_outside_and_unmarked_integers_say_so(
     assert np.isnan(image.assign_attrs(scale=0.1).geoxr.decode().geoxr.sample_points(outside)).all()
     found = unmarked.geoxr.sample_points(outside)
     assert found.dtype == "uint8" and not found["valid"].any()
+
+
+def test_pixels_behind_a_mask_band_are_missing(utm_image: Path) -> None:
+    with rasterio.open(utm_image, "r+") as file:
+        file.nodata = None
+        file.write_mask(np.arange(200)[None] % 2 * np.full((150, 1), 255, "uint8"))
+    masked = gx.open_raster(utm_image)
+    points = gpd.GeoSeries.from_xy(masked.x[:10], [5_199_995.0] * 10, crs=32633)
+    found = masked.geoxr.sample_points(points)
+    assert found["valid"].values[:, 0].tolist() == [False, True] * 5
+    assert (found.values[::2] == 0).all() and (found.values[1::2] > 0).all()
 
 
 def test_what_is_no_point_is_refused(image: xr.DataArray) -> None:
