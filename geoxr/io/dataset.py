@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import xarray as xr
 
@@ -70,7 +71,7 @@ def map_dataset(ds: xr.Dataset, change: Callable[[xr.DataArray], xr.DataArray]) 
         raise ArgumentError("The Dataset has no variable with the dimensions y and x.")
     partners = {name: validity_of(ds, name) for name in names}
     stale = {partner.name for partner in partners.values() if partner is not None}
-    variables: dict[Hashable, xr.DataArray] = {}
+    variables: dict[Any, xr.DataArray] = {}
     for name, variable in ds.data_vars.items():
         if name in partners:
             layer = change(_known(ds, str(name), partners[str(name)]))
