@@ -11,13 +11,13 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError, MissingCRSError
-from geoxr.grid.geobox import band_dim, geobox_of, parse_crs, require_crs, same_crs
+from geoxr.grid.geobox import band_dim, bounds, geobox_of, parse_crs, require_crs, same_crs
 from geoxr.grid.window import Window
 from geoxr.io.dataset import layer_names, validity_of
 from geoxr.io.reader import WindowReader, everything, fill_of
 from geoxr.io.resolve import resolve
 from geoxr.typing import XarrayT
-from geoxr.warp.lattice import transformer
+from geoxr.warp.change import change_between, full_turn
 
 if TYPE_CHECKING:
     import geopandas
@@ -111,9 +111,15 @@ def _places(points: geopandas.GeoDataFrame, grid: GeoBox) -> tuple[np.ndarray, n
         )
     source = parse_crs(points.crs)
     x, y = shapely.get_x(shapes), shapely.get_y(shapes)
-    if same_crs(source, target):
-        return x, y
-    return transformer(source.to_wkt(), target.to_wkt()).transform(x, y)
+    if not same_crs(source, target):
+        x, y = change_between(source, target).forward(x, y)
+    turn = full_turn(target)
+    if turn:
+        # Longitudes count from anywhere: a grid may run from 0 to 360 or across 180 degrees.
+        left, _, right, _ = bounds(grid)
+        with np.errstate(invalid="ignore"):
+            x = x - np.floor((x - (left + right) / 2) / turn + 0.5) * turn
+    return x, y
 
 
 def _sampled(

@@ -115,6 +115,16 @@ def test_pixels_behind_a_mask_band_are_missing(utm_image: Path) -> None:
     assert (found.values[::2] == 0).all() and (found.values[1::2] > 0).all()
 
 
+def test_longitudes_may_count_from_anywhere() -> None:
+    grid = {"y": np.arange(4) * -1.0 + 3.5, "x": np.arange(178, 186) + 0.5}
+    values = np.arange(32, dtype="uint8").reshape(4, 8)
+    layer = xr.DataArray(values, grid, ("y", "x")).geoxr.write_crs(4326)
+    points = gpd.GeoSeries.from_xy([179.2, -179.2, 180.8, 0.0], [1.2, 1.2, 1.2, 1.2], crs=4326)
+    found = layer.geoxr.sample_points(points)
+    assert found.values[:3].tolist() == values[2, [1, 2, 2]].tolist()
+    assert found["valid"].values.tolist() == [True, True, True, False]
+
+
 def test_what_is_no_point_is_refused(image: xr.DataArray) -> None:
     lines = gpd.GeoSeries([shapely.LineString([(0, 0), (1, 1)])], crs=32633)
     with pytest.raises(gx.errors.ArgumentError, match=r"holds LineString.*representative_point"):
