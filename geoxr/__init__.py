@@ -31,7 +31,7 @@ _NAMES = {
     "open_product": "geoxr.products",
     "open_raster": "geoxr.catalog.open",
     "open_vector": "geoxr.catalog.open",
-    "open_zarr": "geoxr.export.zarr",
+    "open_zarr": "geoxr.io.open",
     "qa_mask": "geoxr.derive.mask",
     "reproject": "geoxr.warp.reproject",
     "reproject_match": "geoxr.warp.reproject",
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from geoxr.derive.map import map
     from geoxr.derive.mask import qa_mask
     from geoxr.errors import GeoxrError
-    from geoxr.export.zarr import open_zarr
     from geoxr.grid.classes import Classes
+    from geoxr.io.open import open_zarr
     from geoxr.products import Band, Product, list_products, open_product
     from geoxr.sample.chip import ChipPlan
     from geoxr.sample.split import split_blocks

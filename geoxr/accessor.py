@@ -31,7 +31,9 @@ class _Common:
     """What layers and Datasets share."""
 
     def __init__(self, obj: Any) -> None:
-        self._obj = obj
+        from geoxr.grid.adopt import adopt
+
+        self._obj = adopt(obj)
 
     @property
     def geobox(self) -> GeoBox:

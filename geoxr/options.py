@@ -47,6 +47,8 @@ class Options:
         Memory for the coordinates of warped grids.
     threads : int or None
         Threads that a large read of a lazy layer is split over. None stands for all cores.
+    chunk_cache : int [bytes]
+        Memory for decoded chunks of Zarr stores; counts for stores that are opened afterwards.
     open_files : int
         Files each thread keeps open.
     """
@@ -54,6 +56,7 @@ class Options:
     max_read: int | None = None
     lattice_cache: int = 64 << 20
     threads: int | None = None
+    chunk_cache: int = 256 << 20
     open_files: int = 64
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from geoxr.catalog.mosaic import covered
 from geoxr.errors import ArgumentError, NoOverlapError
+from geoxr.grid.adopt import adopt
 from geoxr.grid.geobox import (
     band_dim,
     crop,
@@ -76,6 +77,8 @@ def merge(
     for name, layer in layers.items():
         if not isinstance(layer, xr.DataArray):
             raise ArgumentError(f"Layer {name!r} is a {type(layer).__name__}, not a DataArray.")
+    layers = {name: adopt(layer) for name, layer in layers.items()}
+    for name, layer in layers.items():
         readers[name] = resolve(layer).reader
         require_crs(readers[name].geobox, f"Layer {name!r}")
     dated = {name: reader.times for name, reader in readers.items() if reader.times is not None}

@@ -9,9 +9,10 @@ import xarray as xr
 from dask.base import tokenize
 
 from geoxr.errors import ArgumentError, NotARasterError, OutputExistsError
-from geoxr.export.zarr import open_zarr, to_zarr
+from geoxr.export.zarr import to_zarr
 from geoxr.io.dataset import layer_names, layer_reader, with_validity
 from geoxr.io.layer import grid_coords, layer_like
+from geoxr.io.open import open_zarr
 from geoxr.io.resolve import resolve
 from geoxr.typing import PathLike, XarrayT
 

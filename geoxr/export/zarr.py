@@ -1,4 +1,4 @@
-"""Datasets to Zarr and back."""
+"""Datasets to Zarr."""
 
 from __future__ import annotations
 
@@ -11,29 +11,21 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from geoxr.errors import ArgumentError, MissingFileError, NotARasterError
+from geoxr.errors import ArgumentError
 from geoxr.export.staged import staged
 from geoxr.grid.geobox import (
     GRID_MAPPING,
     band_dim,
-    coords_of,
     crs_of,
     extent,
     geobox_of,
-    nodata_of,
     spatial_ref,
 )
 from geoxr.grid.window import Window
-from geoxr.io.array import VariableReader
 from geoxr.io.dataset import VALID_SUFFIX, layer_names, layer_reader
-from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.reader import WindowReader, everything
-from geoxr.io.resolve import canonical
 from geoxr.io.views import Validity
 from geoxr.typing import PathLike
-
-#: Prefixes of attributes that repeat the grid for readers of the Zarr conventions.
-_CONVENTIONS = ("spatial:", "proj:", "zarr_conventions")
 
 
 def to_zarr(
@@ -64,7 +56,7 @@ def to_zarr(
     Returns
     -------
     Path
-        Of the store; `open_zarr` opens it.
+        Of the store; `geoxr.open_zarr` opens it.
 
     Raises
     ------
@@ -188,56 +180,3 @@ def _conventions(grid: GeoBox) -> dict[str, Any]:
             attrs["proj:code"] = f"EPSG:{grid.crs.epsg}"
         attrs["proj:wkt2"] = grid.crs.to_wkt()
     return attrs
-
-
-def open_zarr(store: PathLike) -> xr.Dataset:
-    """Open a store that `to_zarr` wrote as a lazy Dataset of layers.
-
-    Raises
-    ------
-    MissingFileError, NotARasterError
-        If there is no store, or it holds no layers.
-    """
-    path = Path(store)
-    if not path.exists():
-        raise MissingFileError(f"{path} does not exist (looked in {Path.cwd()}).")
-    try:
-        raw = xr.open_dataset(
-            path, engine="zarr", chunks=None, cache=False, mask_and_scale=False, decode_coords=True
-        )
-    except Exception as error:
-        raise NotARasterError(
-            f"{path} is not a Zarr store that can be opened ({error})."
-        ) from error
-    if GRID_MAPPING in raw.data_vars:
-        raw = raw.set_coords(GRID_MAPPING)
-    names = [str(n) for n, v in raw.data_vars.items() if {"y", "x"} <= set(v.dims)]
-    if not names:
-        raise NotARasterError(f"{path} holds no variables with the dimensions y and x.")
-    grid = geobox_of(raw)
-    coords = grid_coords(raw) if GRID_MAPPING in raw.coords else coords_of(grid)
-    for coord in raw.coords.values():
-        if not {"y", "x"} & set(coord.dims):
-            coord.load()
-    layers = {name: _layer(raw, name, grid, coords) for name in names}
-    attrs = {
-        key: value for key, value in raw.attrs.items() if not str(key).startswith(_CONVENTIONS)
-    }
-    return xr.Dataset(layers, attrs=attrs)
-
-
-def _layer(
-    raw: xr.Dataset, name: str, grid: GeoBox, coords: dict[str, xr.Variable]
-) -> xr.DataArray:
-    array = raw[name]
-    partner = array.attrs.get("ancillary_variables")
-    validity = raw[partner].variable if partner in raw else None
-    bands, variable = canonical(array)
-    times = tuple(raw["time"].values) if "time" in array.dims else None
-    reader = VariableReader(variable, grid, bands, times, nodata_of(array), validity)
-    array.attrs = {
-        key: value
-        for key, value in array.attrs.items()
-        if not str(key).startswith(_CONVENTIONS) and key != "grid_mapping"
-    }
-    return layer_like(array, reader, coords=coords)

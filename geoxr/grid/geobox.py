@@ -305,7 +305,9 @@ def _stored(obj: xr.DataArray | xr.Dataset) -> tuple[CRS | None, Affine | None]:
 
 def crs_of(obj: xr.DataArray | xr.Dataset) -> CRS | None:
     """CRS of a layer, or None."""
-    return _stored(obj)[0]
+    from geoxr.grid.adopt import adopt
+
+    return _stored(adopt(obj))[0]
 
 
 def geobox_of(obj: xr.DataArray | xr.Dataset) -> GeoBox:
@@ -316,11 +318,15 @@ def geobox_of(obj: xr.DataArray | xr.Dataset) -> GeoBox:
     GridError
         If the coordinates are missing, irregular, or a single pixel of unknown size.
     """
+    from geoxr.grid.adopt import adopt
+
+    obj = adopt(obj)
     for dim in ("y", "x"):
         if dim not in obj.dims or dim not in obj.coords:
             raise GridError(
                 f"A layer has the dimensions and coordinates 'y' and 'x'; here {dim!r} is missing "
-                f"from {tuple(obj.dims)}. Rename yours: da.rename(latitude='y', longitude='x')."
+                f"from {tuple(map(str, obj.dims))}. Rename your dimensions, as in "
+                f"da.rename(rows='y', columns='x'), and give them coordinates."
             )
     crs, base = _stored(obj)
     turned = base is not None and rotated(base)

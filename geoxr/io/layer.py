@@ -12,6 +12,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from geoxr.errors import ReadOnlyError, TooLargeError
+from geoxr.grid.adopt import adopt
 from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import (
     GRID_MAPPING,
@@ -204,6 +205,5 @@ def layer_like(
 
 def grid_coords(obj: xr.DataArray | xr.Dataset) -> dict[str, xr.Variable]:
     """Coordinate variables ``y``, ``x`` and ``spatial_ref`` of a layer, as they are."""
-    return {
-        name: obj.coords[name].variable for name in ("y", "x", GRID_MAPPING) if name in obj.coords
-    }
+    coords = adopt(obj).coords
+    return {name: coords[name].variable for name in ("y", "x", GRID_MAPPING) if name in coords}

@@ -10,12 +10,14 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from xarray.core import indexing
 
-from geoxr.errors import ValidityError
+from geoxr.errors import GridError, ValidityError
+from geoxr.grid.adopt import adopt
 from geoxr.grid.geobox import band_dim, geobox_of
-from geoxr.io.array import VariableReader
-from geoxr.io.layer import LayerArray
+from geoxr.io.array import ArrayReader, Indexed, InMemory, Pixels
+from geoxr.io.layer import DIMS, LayerArray
 from geoxr.io.reader import WindowReader
 from geoxr.io.views import Cropped, Validity
+from geoxr.io.zarr import Axis, StoredArray, local_directory
 
 
 @dataclass(frozen=True)
@@ -54,21 +56,37 @@ def resolve(
         If nobody knows which pixels are valid: integers with a nodata attribute were computed, or a
         layer with a mask was turned in a way that loses it.
     """
+    array = adopt(array)
     geobox = geobox_of(array)
-    data = array.variable._data
+    data = _lazy(array.variable._data)
     if isinstance(data, indexing.LazilyIndexedArray) and isinstance(data.array, LayerArray):
         reader = _sliced(data.array, data.key.tuple, geobox)
         if reader is not None:
             return Resolved(reader, None)
-        slow = _through_xarray(array, geobox, validity)
-        return Resolved(slow, "it was picked with steps or lists")
+        through = _array_reader(array, geobox, validity)
+        return Resolved(through, "it was picked with steps or lists")
     if not trust_nodata:
         _check_validity(array, validity)
-    reader = _through_xarray(array, geobox, validity)
-    if isinstance(data, np.ndarray):
-        return Resolved(reader, None)
-    reason = f"its data is a {type(data).__name__}, not a layer that geoxr opened"
-    return Resolved(reader, reason)
+    reader = _array_reader(array, geobox, validity)
+    return Resolved(reader, _why_slow(reader))
+
+
+def _lazy(data: Any) -> Any:
+    """Take off what `xarray.open_dataset` wraps around lazy data, while nothing was read or written."""
+    while (isinstance(data, indexing.MemoryCachedArray)
+           or (isinstance(data, indexing.CopyOnWriteArray) and not data._copied)):  # fmt: skip
+        data = data.array
+    return data
+
+
+def _why_slow(reader: ArrayReader) -> str | None:
+    """Say why windows do not come straight from memory or a file, if so."""
+    if not isinstance(reader.pixels, Indexed):
+        return None
+    data = reader.pixels.data
+    if hasattr(data, "dask"):
+        return "it is a dask array, and a graph is computed for every window"
+    return f"xarray decodes or indexes it ({type(_lazy(data)).__name__}) for every window"
 
 
 def _layer_array(data: Any) -> LayerArray | None:
@@ -130,22 +148,102 @@ def _positions(pick: Any, size: int) -> tuple[int, ...] | None:
     return tuple(int(i) for i in np.atleast_1d(pick))
 
 
-def _through_xarray(
+def _array_reader(
     array: xr.DataArray, geobox: GeoBox, validity: xr.DataArray | None
-) -> VariableReader:
+) -> ArrayReader:
     layer = _layer_array(array.variable._data)
     bands, variable = canonical(array)
-    times = tuple(np.asarray(array["time"].values)) if "time" in array.dims else None
     nodata = layer.reader.nodata if layer is not None else None
-    good = None if validity is None else validity.variable
+    good = None if validity is None else pixels_of(canonical(adopt(validity))[1])
     if good is None and layer is not None and layer.reader.masked:
-        good = _stepped_validity(array.variable, layer)
-    return VariableReader(variable, geobox, bands, times, nodata, good)
+        stepped = _stepped_validity(array.variable, layer)
+        good = None if stepped is None else pixels_of(stepped)
+    return ArrayReader(pixels_of(variable), geobox, bands, times_of(array), nodata, good)
+
+
+def pixels_of(variable: xr.Variable) -> Pixels:
+    """Find the quickest way to the numbers of a variable with dimensions out of time, band, y, x."""
+    data = _lazy(variable._data)
+    dims = tuple(map(str, variable.dims))
+    if isinstance(data, indexing.NumpyIndexingAdapter):
+        data = data.array
+    if isinstance(data, np.ndarray):
+        return InMemory.of(dims, data)
+    return _stored(dims, data) or Indexed(dims, variable._data)
+
+
+def _stored(dims: tuple[str, ...], data: Any) -> StoredArray | None:
+    """Find the Zarr array in local files that xarray would index without decoding anything."""
+    if not isinstance(data, indexing.LazilyIndexedArray):
+        return None
+    from xarray.backends.zarr import ZarrArrayWrapper
+
+    if not isinstance(data.array, ZarrArrayWrapper):
+        return None
+    array = data.array.get_array()
+    root = local_directory(array.store)
+    if root is None or array.dtype != data.dtype:
+        return None
+    names = iter(dims)
+    axes = []
+    for pick, size in zip(data.key.tuple, array.shape, strict=True):
+        dim = None if isinstance(pick, int | np.integer) else next(names)
+        at = _places(dim, pick, size)
+        if at is None:
+            return None
+        axes.append(Axis(dim, at))
+    version = array.metadata.zarr_format
+    return StoredArray.at(str(root / array.path), version, tuple(axes), array.dtype)
+
+
+def _places(dim: str | None, pick: Any, size: int) -> int | tuple[int, ...] | None:
+    """Where a layer is along one axis of a stored array; None if not in one piece of rows."""
+    if dim is None:
+        return int(pick) % size
+    if not isinstance(pick, slice):
+        return None if dim in ("y", "x") else tuple(int(i) % size for i in pick)
+    span = range(*pick.indices(size))
+    if dim in ("y", "x"):
+        return span.start if span.step == 1 else None
+    return tuple(span)
+
+
+def times_of(array: xr.DataArray) -> tuple[np.datetime64, ...] | None:
+    """Time steps of an array, or None.
+
+    Raises
+    ------
+    GridError
+        If they are no dates.
+    """
+    if "time" not in array.dims:
+        return None
+    values = np.asarray(array["time"].values)
+    if values.dtype.kind != "M":
+        raise GridError(
+            f"The dimension 'time' of {array.name!r} has {values.dtype} labels, not dates. Give "
+            f"dates: da.assign_coords(time=pandas.to_datetime([...])), or convert the calendar: "
+            f'da.convert_calendar("standard").'
+        )
+    return tuple(values)
 
 
 def canonical(array: xr.DataArray) -> tuple[tuple[str, ...], xr.Variable]:
-    """Names of the bands, and the variable with its band dimension called "band"."""
+    """Names of the bands, and the variable with its band dimension called "band".
+
+    Raises
+    ------
+    GridError
+        If it has dimensions that a layer does not have.
+    """
     dim = band_dim(array.dims)
+    strange = [str(d) for d in array.dims if d != dim and d not in DIMS]
+    if strange:
+        raise GridError(
+            f"{array.name!r} has the dimension {strange[0]!r} of length {array.sizes[strange[0]]}. A "
+            f"layer has time, band, y and x. Pick one of it: da.isel({strange[0]}=0); or make it the "
+            f"bands: da.rename({strange[0]}='band')."
+        )
     if dim is None:
         return ("1",), array.variable
     labels = array[dim].values if dim in array.coords else range(1, array.sizes[dim] + 1)
@@ -156,7 +254,7 @@ def canonical(array: xr.DataArray) -> tuple[tuple[str, ...], xr.Variable]:
 
 def _stepped_validity(variable: xr.Variable, layer: LayerArray) -> xr.Variable | None:
     """Validity of a masked reader under the same steps and lists."""
-    data = variable._data
+    data = _lazy(variable._data)
     if not isinstance(data, indexing.LazilyIndexedArray):
         return None
     picks = dict(zip(layer.dims, data.key.tuple, strict=True))

@@ -14,12 +14,13 @@ import xarray as xr
 
 from geoxr.errors import ArgumentError, TooLargeError
 from geoxr.export.staged import staged
-from geoxr.export.zarr import create_store, open_zarr
+from geoxr.export.zarr import create_store
 from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import GRID_MAPPING, geobox_of, layer_attrs
 from geoxr.grid.window import Window
-from geoxr.io.array import VariableReader
+from geoxr.io.array import ArrayReader, InMemory
 from geoxr.io.layer import as_layer, grid_coords
+from geoxr.io.open import open_zarr
 from geoxr.load.torch import Batch, ChipLoader, to_torch
 from geoxr.metrics import evaluating
 from geoxr.options import options
@@ -235,8 +236,8 @@ def _in_memory(template: xr.Dataset) -> np.ndarray:
 def _as_dataset(template: xr.Dataset, mask: np.ndarray) -> xr.Dataset:
     """Put the array behind a reader, so that its nodata value stays trusted."""
     layer = template["mask"]
-    reader = VariableReader(
-        xr.Variable(("y", "x"), mask), geobox_of(template), ("class",), None, layer.attrs["nodata"]
+    reader = ArrayReader(
+        InMemory.of(("y", "x"), mask), geobox_of(template), ("class",), None, layer.attrs["nodata"]
     )
     return as_layer(
         reader, name="mask", kind="categorical", attrs=layer.attrs, band=None,

@@ -11,6 +11,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError, NoOverlapError
+from geoxr.grid.adopt import adopt
 from geoxr.grid.geobox import (
     crs_name,
     describe_bounds,
@@ -138,6 +139,7 @@ def reproject(
     NoOverlapError
         If the layer does not meet the target.
     """
+    obj = adopt(obj)
     if geobox is None:
         geobox = projected_grid(geobox_of(obj), crs, resolution)
     elif crs is not None or resolution is not None:
@@ -172,7 +174,7 @@ def reproject_match(
     NoOverlapError
         If the two do not meet; the message has both bounds in EPSG:4326.
     """
-    return _map_layers(obj, geobox_of(other), grid_coords(other), resampling)
+    return _map_layers(adopt(obj), geobox_of(other), grid_coords(other), resampling)
 
 
 def _map_layers(
