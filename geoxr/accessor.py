@@ -31,9 +31,14 @@ class _Common:
     """What layers and Datasets share."""
 
     def __init__(self, obj: Any) -> None:
+        self._given = obj
+
+    @property
+    def _obj(self) -> Any:
+        """The object in the form of layers, as it is now."""
         from geoxr.grid.adopt import adopt
 
-        self._obj = adopt(obj)
+        return adopt(self._given)
 
     @property
     def geobox(self) -> GeoBox:
@@ -159,8 +164,6 @@ class _Common:
 class LayerAccessor(_Common):
     """Methods of a layer: ``da.geoxr``."""
 
-    _obj: xr.DataArray
-
     @property
     def nodata(self) -> float | int | None:
         """Number that marks missing pixels, or None."""
@@ -250,8 +253,6 @@ class LayerAccessor(_Common):
 @xr.register_dataset_accessor("geoxr")
 class DatasetAccessor(_Common):
     """Methods of layers on one grid: ``ds.geoxr``."""
-
-    _obj: xr.Dataset
 
     def grid_chips(
         self,

@@ -70,26 +70,45 @@ def _is_ours(attrs: Mapping[Hashable, Any]) -> bool:
 
 def _renamed(obj: Layers) -> Layers:
     """Call the dimensions of rows and columns ``y`` and ``x``."""
-    names = {"y": _dims_like(obj, "y", _Y_NAMES), "x": _dims_like(obj, "x", _X_NAMES)}
-    for dim, found in names.items():
-        if len(found) > 1:
-            raise GridError(
-                f"{' and '.join(map(repr, found))} could both be the dimension {dim!r} of a grid. A "
-                f"layer has one grid: select the variables of one, or rename its dimensions."
-            )
-    changes = {found[0]: dim for dim, found in names.items() if found and found[0] != dim}
-    # Coordinates that take the names without being those dimensions, as latitude(y, x) = "y" would.
-    taken = [dim for dim in changes.values() if dim in obj.coords and dim not in obj.dims]
+    grids = _grids(obj)
+    if len(grids) > 1:
+        listed = "; ".join(f"{pair} of {', '.join(names)}" for pair, names in grids.items())
+        first = next(iter(grids.values()))
+        raise GridError(
+            f"There are several grids here: {listed}. Layers of one Dataset share a grid: select "
+            f"the variables of one, with ds[{first}] or open_zarr(path, variables={first})."
+        )
+    pair = next(iter(grids), ("y", "x"))
+    changes = {dim: name for dim, name in zip(pair, ("y", "x"), strict=True) if dim != name}
+    # GDAL writes "Band".
+    changes |= {str(d): str(d).lower() for d in obj.dims if d in ("Band", "BAND", "Time", "TIME")}
+    # Coordinates that take the names without being those dimensions give way.
+    taken = [name for name in changes.values() if name in obj.coords and name not in obj.dims]
     return obj.drop_vars(taken).rename(changes) if changes else obj
 
 
-def _dims_like(obj: Layers, dim: str, names: tuple[str, ...]) -> list[Hashable]:
-    if dim in obj.dims:
-        others = [d for d in obj.dims if d != dim and str(d).lower() in names[1:]]
-        # y beside lat, both as dimensions of one variable, is no second grid.
-        return [dim, *others] if isinstance(obj, xr.Dataset) and others else [dim]
-    by_name = [d for d in obj.dims if str(d).lower() in names]
-    return by_name or [d for d in obj.dims if d in obj.coords and _means(obj[d], dim)]
+def _grids(obj: Layers) -> dict[tuple[str, str], list[str]]:
+    """Dimensions that are rows and columns, with the names of what has them."""
+    if isinstance(obj, xr.DataArray):
+        parts = {str(obj.name): obj.dims}
+    else:
+        parts = {str(name): obj.variables[name].dims for name in obj.data_vars}
+    grids: dict[tuple[str, str], list[str]] = {}
+    for name, dims in parts.items():
+        y, x = _dim_like(obj, dims, "y", _Y_NAMES), _dim_like(obj, dims, "x", _X_NAMES)
+        if y is not None and x is not None:
+            grids.setdefault((y, x), []).append(name)
+    return grids
+
+
+def _dim_like(
+    obj: Layers, dims: tuple[Hashable, ...], dim: str, names: tuple[str, ...]
+) -> str | None:
+    if dim in dims:
+        return dim
+    by_name = [d for d in dims if str(d).lower() in names]
+    found = by_name or [d for d in dims if d in obj.coords and _means(obj[d], dim)]
+    return str(found[0]) if found else None
 
 
 def _means(coord: xr.DataArray, dim: str) -> bool:

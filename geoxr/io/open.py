@@ -89,8 +89,9 @@ def _opened(path: Path, group: str | None, variables: Sequence[str] | None) -> x
         return raw
     missing = set(variables) - set(map(str, raw.data_vars))
     if missing:
+        found_names = sorted(str(name) for name, v in raw.data_vars.items() if v.dims)
         raise ArgumentError(
-            f"{path} has no variable {sorted(missing)}. It has {', '.join(map(str, raw.data_vars))}."
+            f"{path} has no variable {sorted(missing)}. It has {', '.join(found_names)}."
         )
     kept = [*variables, *(n for n, v in raw.data_vars.items() if not v.dims)]
     return raw[list(dict.fromkeys(kept))]
