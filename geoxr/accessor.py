@@ -139,9 +139,11 @@ class _Common:
 
         return cache(self._obj, path, overwrite=overwrite, progress=progress)
 
-    def chunk(self, size: int = 2048) -> Any:
-        """Return dask arrays in squares of `size` pixels, one task each."""
-        return self._obj.chunk({"y": size, "x": size})
+    def chunk(self, size: int | Mapping[str, Any] = 2048) -> Any:
+        """See `geoxr.io.chunks.chunk`."""
+        from geoxr.io.chunks import chunk
+
+        return chunk(self._obj, size)
 
     def to_zarr(
         self,

@@ -23,10 +23,13 @@ from geoxr.grid.geobox import (
     layer_attrs,
 )
 from geoxr.grid.window import Window
+from geoxr.io import tokens
 from geoxr.io.parallel import read_in_threads
 from geoxr.io.reader import PIECE, WindowReader
 from geoxr.options import options
 from geoxr.typing import Kind
+
+tokens.register()
 
 #: All dimensions a reader has, in order.
 DIMS = ("time", "band", "y", "x")

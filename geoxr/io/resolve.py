@@ -89,7 +89,9 @@ def _why_slow(reader: ArrayReader) -> str | None:
     return f"xarray decodes or indexes it ({type(_lazy(data)).__name__}) for every window"
 
 
-def _layer_array(data: Any) -> LayerArray | None:
+def layer_behind(variable: xr.Variable) -> LayerArray | None:
+    """Return the array of a reader that a variable still is or picks from, or None."""
+    data = variable._data
     while data is not None and not isinstance(data, LayerArray):
         data = getattr(data, "array", None)
     return data
@@ -99,7 +101,7 @@ def _check_validity(array: xr.DataArray, validity: xr.DataArray | None) -> None:
     """Raise if nobody knows which pixels of `array` are valid."""
     if validity is not None:
         return
-    layer = _layer_array(array.variable._data)
+    layer = layer_behind(array.variable)
     if layer is not None:
         if layer.reader.masked:
             raise ValidityError(
@@ -151,7 +153,7 @@ def _positions(pick: Any, size: int) -> tuple[int, ...] | None:
 def _array_reader(
     array: xr.DataArray, geobox: GeoBox, validity: xr.DataArray | None
 ) -> ArrayReader:
-    layer = _layer_array(array.variable._data)
+    layer = layer_behind(array.variable)
     bands, variable = canonical(array)
     nodata = layer.reader.nodata if layer is not None else None
     good = None if validity is None else pixels_of(canonical(adopt(validity))[1])
