@@ -37,7 +37,7 @@ ORDER = [
     {"cli", "__main__"},
 ]
 #: May look down the list inside of functions.
-LAZY = {"__init__.py", "accessor.py", "io/open.py"}
+LAZY = {"__init__.py", "accessor.py", "io/backend.py"}
 #: The only one that imports the accessor.
 ACCESSOR_IMPORTED_BY = "__init__.py"
 #: Not imported at the top of a module above `load`.

@@ -91,7 +91,7 @@ def _why_slow(reader: ArrayReader) -> str | None:
 
 def layer_behind(variable: xr.Variable) -> LayerArray | None:
     """Return the array of a reader that a variable still is or picks from, or None."""
-    data = variable._data
+    data: Any = variable._data
     while data is not None and not isinstance(data, LayerArray):
         data = getattr(data, "array", None)
     return data
