@@ -396,9 +396,15 @@ def band_dim(dims: Iterable[Hashable]) -> str | None:
 
 
 def nodata_of(array: xr.DataArray) -> float | int | None:
-    """Number that marks missing pixels, as stored in ``attrs["nodata"]``."""
-    value = array.attrs.get("nodata")
-    return None if value is None else np.asarray(value).item()
+    """Number that marks missing pixels, as stored in ``attrs["nodata"]`` or the attributes of CF.
+
+    References
+    ----------
+    CF Conventions 1.11, section 2.5.1 "Missing data"; rioxarray leaves ``_FillValue`` there too.
+    """
+    marks = (array.attrs.get(key) for key in ("nodata", "_FillValue", "missing_value"))
+    value = next((mark for mark in marks if mark is not None), None)
+    return np.asarray(value).item() if value is not None and np.size(value) == 1 else None
 
 
 def kind_of(array: xr.DataArray) -> Kind:

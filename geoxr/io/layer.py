@@ -150,6 +150,10 @@ def _fill(
         start = stop
 
 
+#: Attributes that mark missing pixels; those of a layer come from its reader.
+_MARKS = ("nodata", "_FillValue", "missing_value")
+
+
 def as_layer(
     reader: WindowReader,
     *,
@@ -194,7 +198,7 @@ def layer_like(
         name=array.name,
         kind=kind_of(array),
         classes=classes_of(array),
-        attrs={key: value for key, value in array.attrs.items() if key != "nodata"},
+        attrs={key: value for key, value in array.attrs.items() if key not in _MARKS},
         coords=coords,
         band=band_dim(array.dims),
     )

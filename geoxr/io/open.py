@@ -6,15 +6,14 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from geoxr.errors import ArgumentError, MissingFileError, NotARasterError
 from geoxr.grid.adopt import PLACING, adopt
-from geoxr.grid.geobox import GRID_MAPPING, coords_of, geobox_of
+from geoxr.grid.geobox import GRID_MAPPING, coords_of, geobox_of, nodata_of
 from geoxr.io.array import ArrayReader
 from geoxr.io.layer import grid_coords, layer_like
-from geoxr.io.resolve import canonical, pixels_of, times_of
+from geoxr.io.resolve import canonical, pixels_of, storable_nodata, times_of
 from geoxr.typing import PathLike
 
 
@@ -128,19 +127,13 @@ def _layer(raw: xr.Dataset, name: str, coords: dict[str, xr.Variable]) -> xr.Dat
 def _attributes(array: xr.DataArray) -> dict[Hashable, Any]:
     """Attributes of a stored variable in the words of geoxr."""
     attrs = {key: value for key, value in array.attrs.items() if key not in PLACING}
-    marks = [attrs.pop(key, None) for key in ("nodata", "_FillValue", "missing_value")]
-    nodata = next((mark for mark in marks if mark is not None), None)
-    if nodata is not None and _storable(nodata, array.dtype):
-        attrs["nodata"] = array.dtype.type(nodata).item()
+    for key in ("nodata", "_FillValue", "missing_value"):
+        attrs.pop(key, None)
+    nodata = storable_nodata(nodata_of(array), array.dtype)
+    if nodata is not None:
+        attrs["nodata"] = nodata
     scale, offset = attrs.pop("scale_factor", None), attrs.pop("add_offset", None)
     if scale is not None or offset is not None:
         attrs["scale"] = 1.0 if scale is None else float(scale)
         attrs["offset"] = 0.0 if offset is None else float(offset)
     return attrs
-
-
-def _storable(nodata: Any, dtype: np.dtype) -> bool:
-    """Whether a number marks anything in pixels of a type: NaN is invalid without being named."""
-    if np.size(nodata) != 1 or dtype.kind not in "iufc" or nodata != nodata:
-        return False
-    return dtype.kind in "fc" or np.asarray(nodata).astype(dtype) == nodata

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
+from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from geoxr.errors import GridError, ValidityError
 from geoxr.grid.adopt import adopt
-from geoxr.grid.geobox import band_dim, geobox_of
+from geoxr.grid.geobox import band_dim, geobox_of, nodata_of
 from geoxr.io.array import ArrayReader, Indexed, InMemory, Pixels
 from geoxr.io.layer import DIMS, LayerArray
 from geoxr.io.reader import WindowReader
@@ -109,13 +110,21 @@ def _check_validity(array: xr.DataArray, validity: xr.DataArray | None) -> None:
                 f"says where it is valid. Turn it back, or work on the layer before that."
             )
         return
-    if array.dtype.kind in "fcb" or array.attrs.get("nodata") is None:
+    number = nodata_of(array)
+    if array.dtype.kind in "fcb" or number is None or _as_stored(array.variable):
         return
     raise ValidityError(
-        f"{array.name!r} was computed or loaded, so its attribute nodata = {array.attrs['nodata']} "
+        f"{array.name!r} was computed or loaded, so its attribute nodata = {number} "
         f"may no longer mark missing pixels. If it does, say so: da.geoxr.write_nodata("
-        f"{array.attrs['nodata']}); if not, drop it: del da.attrs['nodata']. Or keep the layer lazy."
+        f"{number}); if not, drop it: del da.attrs['nodata']. Or keep the layer lazy."
     )
+
+
+def _as_stored(variable: xr.Variable) -> bool:
+    """Whether the numbers of a variable are still those of a file, not even decoded."""
+    data = _lazy(variable._data)
+    lazy = indexing.LazilyIndexedArray | indexing.LazilyVectorizedIndexedArray
+    return isinstance(data, lazy) and isinstance(data.array, BackendArray)
 
 
 def _sliced(array: LayerArray, key: tuple[Any, ...], geobox: GeoBox) -> WindowReader | None:
@@ -156,11 +165,30 @@ def _array_reader(
     layer = layer_behind(array.variable)
     bands, variable = canonical(array)
     nodata = layer.reader.nodata if layer is not None else None
+    if layer is None and _as_stored(array.variable):
+        nodata = storable_nodata(nodata_of(array), array.dtype)
     good = None if validity is None else pixels_of(canonical(adopt(validity))[1])
     if good is None and layer is not None and layer.reader.masked:
         stepped = _stepped_validity(array.variable, layer)
         good = None if stepped is None else pixels_of(stepped)
     return ArrayReader(pixels_of(variable), geobox, bands, times_of(array), nodata, good)
+
+
+def storable_nodata(value: Any, dtype: np.dtype) -> float | int | None:
+    """Return a stored fill value as a number that marks pixels of `dtype`; None if it marks none.
+
+    NaN marks none, since it is invalid without being named.
+    """
+    if value is None or np.size(value) != 1 or dtype.kind not in "iufc":
+        return None
+    number = np.asarray(value).item()
+    if not isinstance(number, int | float) or number != number:
+        return None
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        if not (float(number).is_integer() and info.min <= number <= info.max):
+            return None
+    return dtype.type(number).item()
 
 
 def pixels_of(variable: xr.Variable) -> Pixels:

@@ -242,6 +242,24 @@ def test_times_that_are_no_dates_are_refused() -> None:
         array.geoxr.reproject("EPSG:3035")
 
 
+def test_nodata_of_rioxarray_counts_while_nothing_was_computed(utm_image: Path) -> None:
+    import rioxarray
+
+    lazy = rioxarray.open_rasterio(utm_image)
+    ours = gx.open_raster(utm_image)
+    np.testing.assert_array_equal(lazy.geoxr.valid, ours.geoxr.valid)
+    warped = lazy.geoxr.reproject("EPSG:3035")
+    expected = ours.geoxr.reproject("EPSG:3035")
+    np.testing.assert_array_equal(warped.values, expected.values)
+    np.testing.assert_array_equal(warped.geoxr.valid, expected.geoxr.valid)
+    assert warped.geoxr.nodata == 0
+    assert "_FillValue" not in warped.attrs
+    with pytest.raises(gx.errors.ValidityError, match=r"nodata = 0 may no longer mark"):
+        lazy.load().geoxr.reproject("EPSG:3035")
+    said = lazy.geoxr.write_nodata(0)
+    np.testing.assert_array_equal(said.geoxr.valid, ours.geoxr.valid)
+
+
 def test_a_file_that_is_gone_is_told(tmp_path: Path) -> None:
     store(cube("int16", ("y", "x")), tmp_path / "cube.zarr", "netcdf4")
     ds = xr.open_dataset(tmp_path / "cube.nc", engine="netcdf4", decode_coords="all")
