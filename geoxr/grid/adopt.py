@@ -121,16 +121,8 @@ def _placed(obj: Layers) -> Layers:
     if not {"y", "x"} <= set(obj.dims):
         return obj
     attrs = _attributes(obj)
-    crs, affine = _found_crs(obj), None
-    if "spatial:transform" in attrs:
-        affine = Affine(*(float(value) for value in attrs["spatial:transform"]))
-    elif "transform" in attrs and np.size(attrs["transform"]) in (6, 9):
-        affine = Affine(*(float(value) for value in np.ravel(attrs["transform"])[:6]))
     name = _mapping_name(obj)
-    numbers = _mapping_attrs(obj, name).get("GeoTransform")
-    if numbers is not None:
-        values = numbers.split() if isinstance(numbers, str) else np.ravel(numbers)
-        affine = Affine.from_gdal(*(float(value) for value in values[:6]))
+    crs, affine = _found_crs(obj), _found_affine(attrs, _mapping_attrs(obj, name))
     bare = [dim for dim in ("y", "x") if dim not in obj.coords]
     if bare and affine is not None:
         shape = (obj.sizes["y"], obj.sizes["x"])
@@ -145,6 +137,25 @@ def _placed(obj: Layers) -> Layers:
     if affine is None:
         del reference.attrs["GeoTransform"]
     return _cleaned(obj.assign_coords({GRID_MAPPING: reference}))
+
+
+def _found_affine(attrs: Mapping[Any, Any], mapping: Mapping[Any, Any]) -> Affine | None:
+    """Transform that attributes tell, or None."""
+    gdal = _numbers(mapping.get("GeoTransform"))
+    if gdal is not None:
+        return Affine.from_gdal(*gdal)
+    ours = _numbers(attrs.get("spatial:transform")) or _numbers(attrs.get("transform"))
+    return None if ours is None else Affine(*ours)
+
+
+def _numbers(value: Any) -> list[float] | None:
+    """Six numbers of a transform; None if it is something else."""
+    try:
+        found = [float(part) for part in (value.split() if isinstance(value, str) else value)]
+    except (TypeError, ValueError):
+        return None
+    whole = len(found) == 6 or (len(found) == 9 and found[6:] == [0.0, 0.0, 1.0])
+    return found[:6] if whole and np.isfinite(found).all() else None
 
 
 def _attributes(obj: Layers) -> dict[Hashable, Any]:

@@ -323,11 +323,7 @@ def geobox_of(obj: xr.DataArray | xr.Dataset) -> GeoBox:
     obj = adopt(obj)
     for dim in ("y", "x"):
         if dim not in obj.dims or dim not in obj.coords:
-            raise GridError(
-                f"A layer has the dimensions and coordinates 'y' and 'x'; here {dim!r} is missing "
-                f"from {tuple(map(str, obj.dims))}. Rename your dimensions, as in "
-                f"da.rename(rows='y', columns='x'), and give them coordinates."
-            )
+            raise GridError(_no_axis(obj, dim))
     crs, base = _stored(obj)
     turned = base is not None and rotated(base)
     if base is None or turned:
@@ -341,6 +337,28 @@ def geobox_of(obj: xr.DataArray | xr.Dataset) -> GeoBox:
     if turned and base is not None:
         affine = base @ affine
     return GeoBox((obj.sizes["y"], obj.sizes["x"]), affine, crs)
+
+
+def _no_axis(obj: xr.DataArray | xr.Dataset, dim: str) -> str:
+    """Say what is missing of an axis and how to add it."""
+    curved = [str(name) for name, coord in obj.coords.items() if coord.ndim == 2]
+    if curved:
+        return (
+            f"The places of pixels are in {' and '.join(map(repr, curved))}, which have two "
+            f"dimensions: a curvilinear grid or a swath. A layer has a regular grid, with the "
+            f"coordinates 'y' and 'x' along its axes. Resample it first, as with pyresample, or give "
+            f"it the 'y' and 'x' of its projection."
+        )
+    if dim in obj.dims:
+        return (
+            f"The coordinate {dim!r} is missing, so nobody knows where the pixels are. Give it their "
+            f"centres: da.assign_coords({dim}=...)."
+        )
+    return (
+        f"A layer has the dimensions and coordinates 'y' and 'x'; here {dim!r} is missing from "
+        f"{tuple(map(str, obj.dims))}. Rename your dimensions, as in "
+        f"da.rename(rows='y', columns='x'), and give them coordinates."
+    )
 
 
 def _axis(values: np.ndarray, dim: str, lattice: tuple[float, float] | None) -> tuple[float, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -183,6 +185,59 @@ def test_a_dataset_that_left_its_mapping_among_the_variables_has_a_crs() -> None
     ds["a"].attrs["grid_mapping"] = GRID_MAPPING
     assert ds.geoxr.crs.epsg == 32633
     assert list(adopt(ds).data_vars) == ["a"]
+
+
+def test_arrays_without_places_say_what_is_missing() -> None:
+    with pytest.raises(gx.errors.GridError, match=r"'x' is missing.*assign_coords\(x="):
+        geobox_of(plain(UTM).drop_vars("x"))
+    lon, lat = np.meshgrid(np.arange(40.0), np.arange(30.0))
+    swath = (
+        plain(UTM).drop_vars(["y", "x"]).assign_coords(lat=(("y", "x"), lat), lon=(("y", "x"), lon))
+    )
+    with pytest.raises(gx.errors.GridError, match="'lat' and 'lon', which have two dimensions"):
+        geobox_of(swath)
+
+
+@pytest.mark.parametrize("words", ["1 2 3", "north", [1.0, np.nan, 0, 0, 1, 0], 5])
+def test_transforms_that_are_none_are_left_aside(words: Any) -> None:
+    attrs = {"crs": "EPSG:32633", "transform": words}
+    assert near(plain(UTM, attrs=attrs).geoxr.geobox, UTM)
+    strange = {"GeoTransform": words, "crs_wkt": CRS.to_wkt(), "grid_mapping_name": "x"}
+    assert near(with_mapping(plain(UTM), "crs", strange).geoxr.geobox, UTM)
+
+
+DATA = Path(
+    os.environ.get("GEOXR_SHARED_DATA", Path(__file__).parents[2].parent / "shared" / "data")
+)
+
+
+@pytest.mark.filterwarnings("ignore:.*referenced in bounds")
+@pytest.mark.skipif(not DATA.is_dir(), reason="the shared data are not here")
+@pytest.mark.parametrize(
+    ("file", "variable", "crs", "res"),
+    [
+        ("tricky_rasterio/RGB.nc", "Band1", "UTM zone 18N", (300.0379, 300.0418)),
+        ("tricky_rioxarray/MODIS_ARRAY.nc", "__xarray_dataarray_variable__", "unknown",
+         (231.6564, 231.6564)),
+        ("tricky_rioxarray/PLANET_SCOPE_3D.nc", "blue", "UTM zone 22S", (3, 3)),
+        ("tricky_stars/nc/lcc_km.nc", "prcp", "undefined", (1000, 1000)),
+        ("tricky_stars/nc/bcsd_obs_1999.nc", "pr", None, (0.125, 0.125)),
+        ("tricky_rioxarray/tmmx_20190121.nc", "air_temperature", None, (1 / 24, 1 / 24)),
+    ],
+)  # fmt: skip
+def test_netcdf_files_of_others_are_placed(
+    file: str, variable: str, crs: str | None, res: tuple[float, float]
+) -> None:
+    ds = xr.open_dataset(DATA / file, engine="netcdf4", decode_coords="all")
+    da = ds[variable]
+    assert da.geoxr.resolution == pytest.approx(res, rel=1e-4)
+    assert (da.geoxr.crs is None) == (crs is None)
+    da = da if crs else da.geoxr.write_crs(4326)
+    assert str(crs or "WGS 84") in da.geoxr.crs.proj.name
+    target = "EPSG:4326" if crs else "EPSG:3857"
+    lazy, loaded = da.geoxr.reproject(target), da.load().geoxr.reproject(target)
+    window = {"y": slice(5, 40), "x": slice(3, 60)}
+    np.testing.assert_array_equal(lazy.isel(window).values, loaded.isel(window).values)
 
 
 def test_changes_of_an_array_are_seen() -> None:
