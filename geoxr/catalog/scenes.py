@@ -49,7 +49,8 @@ class Target:
     @property
     def open(self) -> bool:
         """Whether nothing was asked for."""
-        return self == Target(align=self.align)
+        asked = (self.crs, self.resolution, self.bounds, self.like)
+        return all(value is None for value in asked)
 
 
 def layer_of(

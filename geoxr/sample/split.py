@@ -10,6 +10,7 @@ import shapely
 import xarray as xr
 
 from geoxr.errors import ArgumentError, NoOverlapError
+from geoxr.grid.adopt import adopt
 from geoxr.grid.geobox import geobox_of, require_crs, resolution
 from geoxr.grid.shapes import outline
 from geoxr.sample.area import crs_units, footprint
@@ -53,6 +54,7 @@ def split_blocks(
     """
     import geopandas
 
+    ds = adopt(ds)
     geobox = geobox_of(ds)
     crs = require_crs(geobox, "The Dataset")
     shares = np.asarray(fractions, dtype=float)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import xarray as xr
 
 from geoxr.errors import ArgumentError
+from geoxr.grid.adopt import adopt
 from geoxr.load.torch import to_torch
 from geoxr.sample.chip import ChipPlan
 from geoxr.transforms.normalize import Stats, stats_of_batches
@@ -37,6 +38,7 @@ def stats(
     Stats
         For ``SemanticSegmentationTask(normalize=...)``.
     """
+    ds = adopt(ds)
     parts = list(concat[key]) if concat and key in concat else [key]
     if not set(parts) <= set(ds.data_vars):
         raise ArgumentError(f"The Dataset has no variables {parts}; it has {list(ds.data_vars)}.")

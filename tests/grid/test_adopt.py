@@ -109,6 +109,26 @@ def test_dimensions_are_found_by_name(names: tuple[str, str]) -> None:
     xr.testing.assert_equal(ds["a"], ds["b"])
 
 
+def test_a_dataset_of_ones_own_goes_all_the_way(tmp_path: Path) -> None:
+    own = plain(WGS84, ("lat", "lon"), attrs={"crs": "EPSG:4326"}).expand_dims(band=["v"])
+    ds = xr.Dataset({"image": own, "other": own * 2})
+    expected = xr.Dataset({name: adopt(da) for name, da in ds.items()})
+    train, _ = gx.split_blocks(ds, (0.5, 0.5), block=0.1, gap=0.01)
+    assert train.equals(gx.split_blocks(expected, (0.5, 0.5), block=0.1, gap=0.01)[0])
+    plan = ds.geoxr.random_chips(4, 6, aoi=train)
+    batch = next(iter(ds.geoxr.to_torch(plan, batch_size=6)))
+    known = next(iter(expected.geoxr.to_torch(plan, batch_size=6)))
+    np.testing.assert_array_equal(batch["image"], known["image"])
+    assert gx.stats(ds, plan).mean == gx.stats(expected, plan).mean
+    assert next(ds.geoxr.iter_chips(plan)).sizes == {"band": 1, "y": 4, "x": 4}
+    ds.geoxr.to_zarr(tmp_path / "c.zarr")
+    np.testing.assert_array_equal(gx.open_zarr(tmp_path / "c.zarr")["other"], ds["other"])
+    path = ds["image"].geoxr.to_cog(tmp_path / "c.tif")
+    back = gx.open_raster(path, like=ds["image"])
+    np.testing.assert_array_equal(back.values, own.values)
+    assert near(back.geoxr.geobox, WGS84)
+
+
 def test_dimensions_are_found_by_what_cf_says() -> None:
     da = plain(WGS84, ("rows", "cols")).rename("a")
     da["rows"].attrs["standard_name"] = "latitude"
