@@ -71,6 +71,7 @@ def test_every_scheduler_gives_the_same_pixels(ds: xr.Dataset, how: str) -> None
             xr.testing.assert_identical(found, expected)
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_pixels(ds: xr.Dataset) -> None:
     distributed = pytest.importorskip("distributed")
     expected = ds.compute()
