@@ -47,13 +47,16 @@ class Options:
         Memory for the coordinates of warped grids.
     threads : int or None
         Threads that a large read of a lazy layer is split over. None stands for all cores.
+    tile_cache : int [bytes]
+        Memory for decoded tiles of compressed files, shared by all threads.
     open_files : int
-        Files each thread keeps open.
+        Files the process keeps open for positional reads, and each thread through GDAL.
     """
 
     max_read: int | None = None
     lattice_cache: int = 64 << 20
     threads: int | None = None
+    tile_cache: int = 256 << 20
     open_files: int = 64
 
     def __setattr__(self, name: str, value: Any) -> None:

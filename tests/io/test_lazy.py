@@ -10,6 +10,7 @@ import xarray as xr
 
 import geoxr as gx
 from geoxr.io.gdal import GdalReader
+from geoxr.io.geotiff import GeotiffReader
 from geoxr.io.layer import LayerArray
 from geoxr.testing import LandsatCDL
 
@@ -21,7 +22,8 @@ def no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise AssertionError("pixels were read")
 
-    monkeypatch.setattr(GdalReader, "read", fail)
+    for reader in (GdalReader, GeotiffReader):
+        monkeypatch.setattr(reader, "read", fail)
 
 
 def aligned(farmland: LandsatCDL) -> xr.Dataset:
