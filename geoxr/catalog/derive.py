@@ -12,7 +12,7 @@ from geoxr.grid.classes import Classes, default_colors
 from geoxr.grid.geobox import classes_of
 from geoxr.grid.window import Window
 from geoxr.io.dataset import validity_layer
-from geoxr.io.gdal import storable
+from geoxr.io.facts import storable
 from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.reader import WindowReader, read_window
 from geoxr.io.resolve import resolve

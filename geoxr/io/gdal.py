@@ -7,7 +7,7 @@ import os
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +28,7 @@ from geoxr.grid.placement import Placement
 from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window
 from geoxr.io.bytes import Stamp, check_unchanged, stamp_of
+from geoxr.io.facts import BandFacts, band_names, classes_in, palette_of, storable
 from geoxr.io.geotiff import GeotiffReader, own_reader
 from geoxr.io.holes import Hole, read_failed, warn_skipped
 from geoxr.io.placement import read_placement
@@ -37,6 +38,8 @@ from geoxr.typing import PathLike
 
 #: Types that GDAL has and NumPy has not, and those rasterio reads them into.
 _IN_MEMORY = {"complex_int16": "complex64", "complex_int32": "complex128"}
+#: Rasters inside a file that a message names.
+_MOST_PARTS = 8
 
 
 @dataclass(frozen=True)
@@ -222,6 +225,8 @@ def _area(window: Window) -> rasterio.windows.Window:
 class FileInfo:
     """A reader with what else its file says.
 
+    `units`, `scale` and `offset` are those of the first band, `facts` those of each.
+
     Where there is a `placement`, the reader delivers the image as it is, without CRS, and
     `geoxr.warp.placed.place` puts it on a regular grid.
     """
@@ -232,6 +237,7 @@ class FileInfo:
     units: str | None
     scale: float
     offset: float
+    facts: tuple[BandFacts, ...]
     placement: Placement | None = None
 
 
@@ -274,24 +280,35 @@ def open_file(
         ) from error
 
 
+def _parts(name: str, parts: Sequence[str]) -> str:
+    """Say which rasters are inside a file that is none itself."""
+    if not parts:
+        return f"{name} has no bands. gx.open_vector opens vectors, xr.open_dataset other arrays."
+    calls = [f"gx.open_raster({part!r})" for part in parts[:_MOST_PARTS]]
+    more = f", and {len(parts) - _MOST_PARTS} more" if len(parts) > _MOST_PARTS else ""
+    return (
+        f"{name} has no bands of its own but {len(parts)} rasters inside. Open one of them: "
+        f"{', '.join(calls)}{more}."
+    )
+
+
 def _inspect(
     name: str, file: rasterio.DatasetReader, crs: CRS | None, nodata: float | None, skip: bool
 ) -> FileInfo:
     if file.count == 0:
-        inside = ", ".join(file.subdatasets[:3]) or "nothing"
-        raise NotARasterError(f"{name} has no bands of its own. Open one of its parts: {inside}.")
+        raise NotARasterError(_parts(name, file.subdatasets))
     placement = read_placement(name, file, crs)
     if placement is not None:
         crs = None  # of the map, not of the image
     elif crs is None and file.crs is not None:
         crs = parse_crs(file.crs)
     dtype = np.result_type(*(_IN_MEMORY.get(name, name) for name in file.dtypes))
-    marks = tuple(storable(mark, dtype) for mark in file.nodatavals)
-    palette = _palette(file)
-    given = nodata is not None
     if nodata is not None and storable(nodata, dtype) is None:
         raise ArgumentError(f"nodata is {nodata!r}, but no pixel of type {dtype} can have it.")
-    differ = not given and len(set(map(repr, marks))) > 1
+    given = nodata is not None
+    marks = tuple(storable(nodata if given else mark, dtype) for mark in file.nodatavals)
+    palette = palette_of(file)
+    differ = len(set(map(repr, marks))) > 1
     flags = {flag for band in file.mask_flag_enums for flag in band}
     alpha = 0
     if MaskFlags.alpha in flags and ColorInterp.alpha in file.colorinterp:
@@ -301,8 +318,8 @@ def _inspect(
         indexes=tuple(file.indexes),
         geobox=check_grid(GeoBox(file.shape, file.transform, crs), name),
         dtype=dtype,
-        bands=_band_names(file.descriptions),
-        nodata=storable(nodata, dtype) if given else None if differ else marks[0],
+        bands=band_names(file.descriptions),
+        nodata=None if differ else marks[0],
         stamp=stamp_of(name),
         marks=marks if differ else None,
         mask_band=not given and MaskFlags.per_dataset in flags and not alpha,
@@ -310,46 +327,15 @@ def _inspect(
         skip=skip,
     )
     best: GdalReader | GeotiffReader = own_reader(reader, file) or reader
-    return FileInfo(
-        best, _classes(file), palette, file.units[0], file.scales[0], file.offsets[0], placement
+    facts = tuple(
+        BandFacts(units or "DN", scale, offset, mark)
+        for units, scale, offset, mark in zip(
+            file.units, file.scales, file.offsets, marks, strict=True
+        )
     )
-
-
-def _band_names(descriptions: tuple[str | None, ...]) -> tuple[str, ...]:
-    names = [text or str(i) for i, text in enumerate(descriptions, 1)]
-    distinct = len(set(names)) == len(names)
-    return tuple(names if distinct else map(str, range(1, len(names) + 1)))
-
-
-def storable(nodata: float | None, dtype: np.dtype) -> float | int | None:
-    """Return a nodata value as a number of `dtype`; None if no pixel can have it."""
-    if nodata is None:
-        return None
-    if dtype.kind in "iu":
-        info = np.iinfo(dtype)
-        whole = nodata == nodata and float(nodata).is_integer() and info.min <= nodata <= info.max
-        return int(nodata) if whole else None
-    return float(dtype.type(nodata).real) if dtype.kind in "fc" else None
-
-
-def _palette(file: rasterio.DatasetReader) -> tuple[str, ...]:
-    """Colours of the values 0, 1, ... as "#rrggbb"; empty if the file has none."""
-    try:
-        table = file.colormap(1)
-    except ValueError:
-        return ()
-    last = max((value for value, color in table.items() if any(color[:3])), default=-1)
-    black = (0, 0, 0)
-    return tuple("#{:02x}{:02x}{:02x}".format(*table.get(v, black)[:3]) for v in range(last + 1))
-
-
-def _classes(file: rasterio.DatasetReader) -> Classes | None:
-    """Classes that the file names in its tags, as `to_cog` writes them."""
-    tags = file.tags(1)
-    if "flag_values" not in tags or "flag_meanings" not in tags:
-        return None
-    values = [int(value) for value in tags["flag_values"].split()]
-    return Classes.from_attrs({**tags, "flag_values": values})
+    classes = classes_in(file, palette)
+    units, scale, offset = file.units[0], file.scales[0], file.offsets[0]
+    return FileInfo(best, classes, palette, units, scale, offset, facts, placement)
 
 
 class _Handles(threading.local):

@@ -9,7 +9,6 @@ Technical Note 3 for the predictor of floating-point numbers; BigTIFF as in libt
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -90,7 +89,6 @@ class TiffImage:
     predictor: int
     reduced: bool
     fill: float | int
-    nodata: str | None
     offsets: np.ndarray
     counts: np.ndarray
 
@@ -214,11 +212,7 @@ def _image(tags: Mapping[int, np.ndarray], order: str) -> TiffImage:
         raise NotHandledError("an image has no size or no blocks")
     if one(_FILL_ORDER, 1) != 1 or one(_ORIENTATION, 1) != 1 or one(_PHOTOMETRIC, 1) not in _PLAIN:
         raise NotHandledError("an image is turned or has colours that must be converted")
-    text = (
-        tags[_NODATA].tobytes().rstrip(b"\0 ").decode("ascii", "replace")
-        if _NODATA in tags
-        else None
-    )
+    nodata = tags[_NODATA].tobytes().decode("ascii", "replace") if _NODATA in tags else ""
     dtype = _dtype(tags, samples, order)
     image = TiffImage(
         height=height,
@@ -231,8 +225,7 @@ def _image(tags: Mapping[int, np.ndarray], order: str) -> TiffImage:
         compression=one(_COMPRESSION, RAW),
         predictor=one(_PREDICTOR, 1),
         reduced=bool(one(_SUBFILE, 0) & _REDUCED),
-        fill=_fill(text, dtype),
-        nodata=text,
+        fill=fill_value(_as_number(nodata.strip("\0 ")), dtype),
         offsets=tags[offsets].astype("uint64"),
         counts=tags[counts].astype("uint64") if counts in tags else np.zeros(0, "uint64"),
     )
@@ -256,20 +249,21 @@ def _dtype(tags: Mapping[int, np.ndarray], samples: int, order: str) -> np.dtype
         raise NotHandledError(f"there is no type {kind}{size // 8}") from error
 
 
-def _fill(nodata: str | None, dtype: np.dtype) -> float | int:
-    """Value of what is left out: nodata as near as a pixel can have it, else 0."""
+def _as_number(text: str) -> float | int | None:
     try:
-        value = float(nodata) if nodata is not None else 0.0
+        return int(text) if text.lstrip("+-").isdigit() else float(text)
     except ValueError:
-        value = 0.0
+        return None
+
+
+def fill_value(nodata: float | None, dtype: np.dtype) -> float | int:
+    """Value of the pixels of a block that is left out: nodata as near as they can have it, else 0."""
     if dtype.kind not in "iu":
-        return value
-    if math.isnan(value):
+        return 0.0 if nodata is None else float(dtype.type(nodata).real)
+    if nodata is None or nodata != nodata:
         return 0
-    if abs(value) >= 2**53:  # beyond what a float holds exactly
-        value = int(nodata) if nodata is not None and nodata.lstrip("+-").isdigit() else value
     info = np.iinfo(dtype)
-    return int(min(max(value, info.min), info.max))
+    return int(min(max(nodata, info.min), info.max))
 
 
 def coalesced(image: TiffImage) -> TiffImage:
