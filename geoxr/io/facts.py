@@ -18,6 +18,9 @@ from geoxr.grid.classes import Classes, default_colors
 #: Drivers that keep names of codes in the file itself; others have them in ``.aux.xml`` beside it.
 _NAMING = {"HFA", "VRT"}
 
+#: What may differ between bands, as names of coordinates.
+FACTS = ("units", "scale", "offset", "nodata")
+
 
 @dataclass(frozen=True)
 class BandFacts:
@@ -44,7 +47,7 @@ def band_coords(facts: Sequence[BandFacts], dim: str = "band") -> dict[str, xr.V
     A band without a nodata value has NaN there.
     """
     coords = {}
-    for name in ("units", "scale", "offset", "nodata"):
+    for name in FACTS:
         values = [getattr(fact, name) for fact in facts]
         if len(set(map(repr, values))) > 1:
             if name == "nodata":

@@ -107,7 +107,7 @@ class GdalReader:
             if not self.skip:
                 if isinstance(error, ReadFailedError):
                     raise
-                raise read_failed(self.path, (window, str(error))) from error
+                raise read_failed(self.path, (window, _reason(error))) from error
             self._read_blocks(window, out[0], good, bands, step)
         for time in range(1, len(times)):
             out[time] = out[0]
@@ -145,6 +145,11 @@ class GdalReader:
         ----------
         alpha : array (1, height, width), optional
             Pixels of the alpha band, unless it is one of the bands read.
+
+        Raises
+        ------
+        ReadFailedError
+            If the mask cannot be read.
         """
         if self.marks is not None and not self.mask_band:
             good = np.empty(pixels.shape, bool)
@@ -156,9 +161,13 @@ class GdalReader:
         if alpha is not None:
             valid &= alpha != 0
         if self.mask_band:
+            good = np.empty(valid.shape, bool)
             indexes = [self.indexes[band] for band in bands]
-            file, good = _handle(self.path, self.stamp), np.empty(valid.shape, bool)
-            mask = file.read_masks(indexes, window=_area(window), out_shape=pixels.shape)
+            try:
+                file = _handle(self.path, self.stamp)
+                mask = file.read_masks(indexes, window=_area(window), out_shape=pixels.shape)
+            except RasterioError as error:
+                raise read_failed(self.path, (window, f"its mask: {_reason(error)}")) from error
             reduce_valid(mask != 0, good)
             valid &= good
 
@@ -180,7 +189,7 @@ class GdalReader:
                 out[:, ys, xs] = fill_of(self)
                 if good is not None:
                     good[...] = False
-                holes.append((part, str(error)))
+                holes.append((part, _reason(error)))
         if holes:
             warn_skipped(self.path, holes)
 
@@ -209,6 +218,11 @@ class GdalReader:
                     ys,
                     xs,
                 )
+
+
+def _reason(error: Exception) -> str:
+    """Return what GDAL says: rasterio's own words are "see previous exception"."""
+    return str(error.__cause__ or error)
 
 
 def _cut(start: int, stop: int, size: int) -> list[slice]:

@@ -23,7 +23,7 @@ from geoxr.io.blocks import (
     place_of,
     read_piece,
 )
-from geoxr.io.bytes import POSITIONAL, Stamp, open_local, stamp_of
+from geoxr.io.bytes import POSITIONAL, ReadAt, Stamp, open_local, stamp_of
 from geoxr.io.codecs import handles
 from geoxr.io.holes import read_failed, warn_skipped
 from geoxr.io.reader import View, WindowReader, fill_of
@@ -78,7 +78,13 @@ class FileReader(WindowReader, Protocol):
         bands: tuple[int, ...],
         alpha: np.ndarray | None,
     ) -> None:
-        """Write into `valid` (band or 1, height, width) which `pixels` may be used."""
+        """Write into `valid` (band or 1, height, width) which `pixels` may be used.
+
+        Raises
+        ------
+        ReadFailedError
+            If the mask cannot be read.
+        """
         ...
 
 
@@ -149,22 +155,23 @@ class GeotiffReader(View):
     ) -> None:
         """Read a window; see `WindowReader.read`."""
         source = self.source
-        try:
-            header = header_of(source.path, source.stamp, self.overviews)
-        except ReadFailedError:
-            header = None
-        if header is None or (step > 1 and not (header.complete and not source.mask_band)):
-            # It names what is wrong with a file that has gone, or leaves a hole.
+        opened = self._open(step)
+        if opened is None:
             source.read(window, out, valid, bands=bands, times=times, step=step)
             return
         samples = tuple([source.indexes[band] - 1 for band in bands])
-        holes = self._fill(header, window, out[0], samples, step)
+        holes = self._fill(opened, window, out[0], samples, step)
         if valid is not None:
             alpha = None
             if source.alpha and source.alpha - 1 not in samples:
                 alpha = np.empty((1, *out.shape[2:]), out.dtype)
-                holes += self._fill(header, window, alpha, (source.alpha - 1,), step)
-            source.judge(window, out[0], valid[0], bands, alpha)
+                lost = self._fill(opened, window, alpha, (source.alpha - 1,), step)
+                holes += [(piece._replace(bands=slice(None)), reason) for piece, reason in lost]
+            try:
+                source.judge(window, out[0], valid[0], bands, alpha)
+            except ReadFailedError:  # of the mask
+                source.read(window, out, valid, bands=bands, times=times, step=step)
+                return
             for piece, _ in holes:
                 where = piece.bands if len(valid[0]) == len(bands) else slice(None)
                 valid[0, where, piece.ys, piece.xs] = False
@@ -176,17 +183,35 @@ class GeotiffReader(View):
             if valid is not None:
                 valid[time] = valid[0]
 
+    def _open(self, step: int) -> tuple[ReadAt, Level, TiffImage] | None:
+        """Open the image that is read, beside the image at full size; None leaves it to `source`.
+
+        That names what is wrong with a file that has gone, or leaves a hole.
+        """
+        source = self.source
+        try:
+            header = header_of(source.path, source.stamp, self.overviews)
+            if header is None or (step > 1 and (source.mask_band or not header.complete)):
+                return None
+            full = header.levels[0]
+            file = open_local(full.path, full.stamp)
+            level = full if step == 1 else _level_for(header, step)
+            if level.path != full.path:
+                file = open_local(level.path, level.stamp)
+        except ReadFailedError:
+            return None
+        return file, level, full.image
+
     def _fill(
         self,
-        header: Header,
+        opened: tuple[ReadAt, Level, TiffImage],
         window: Window,
         out: np.ndarray,
         samples: tuple[int, ...],
         step: int,
     ) -> list[tuple[Piece, str]]:
         """Fill pixels (band, height, width); return what could not be read, if that is allowed."""
-        level = header.levels[0] if step == 1 else _level_for(header, step)
-        file = open_local(level.path, level.stamp)
+        file, level, full = opened
         holes: list[tuple[Piece, str]] = []
 
         def attempt(piece: Piece) -> None:
@@ -202,7 +227,7 @@ class GeotiffReader(View):
         if step == 1:
             pieces = cut_window(level.image, window, out, samples)
         else:
-            pieces = pick_cells(level.image, header.levels[0].image, window, out, samples, step)
+            pieces = pick_cells(level.image, full, window, out, samples, step)
         if level.image.compression == RAW:
             for piece in pieces:
                 attempt(piece)
@@ -226,6 +251,7 @@ def own_reader(source: FileReader, file: rasterio.DatasetReader) -> GeotiffReade
     same = (
         (image.height, image.width) == file.shape
         and image.samples == file.count
+        and (not image.tiled or image.block == file.block_shapes[0])
         and {np.dtype(name) for name in file.dtypes} == {image.dtype.newbyteorder("=")}
         and _same_number(image.fill, fill_value(file.nodatavals[0], image.dtype))
     )
