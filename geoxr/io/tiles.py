@@ -100,11 +100,8 @@ class SharedCache(Generic[ValueT]):
 tiles: SharedCache[np.ndarray] = SharedCache(lambda: options.tile_cache)
 
 
-def processors() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+#: Threads that decode beside the one that asks.
+_MOST_HELPERS = 15
 
 
 class _Helpers:
@@ -115,10 +112,11 @@ class _Helpers:
         self.pool: ThreadPoolExecutor | None = None
 
     def submit(self, work: Callable[[], None], number: int) -> list[Future[None]]:
+        number = min(number, options.thread_count() - 1, _MOST_HELPERS)
         with self.lock:
-            if self.pool is None:
-                self.pool = ThreadPoolExecutor(processors(), thread_name_prefix="geoxr-tiles")
-            return [self.pool.submit(work) for _ in range(min(number, processors() - 1))]
+            if self.pool is None and number > 0:
+                self.pool = ThreadPoolExecutor(_MOST_HELPERS, thread_name_prefix="geoxr-tiles")
+            return [self.pool.submit(work) for _ in range(number)] if self.pool else []
 
 
 _helpers = _Helpers()
@@ -127,8 +125,9 @@ _helpers = _Helpers()
 def run_all(job: Callable[[JobT], None], items: Iterable[JobT]) -> None:
     """Call `job` with every item, several at once; the calling thread works too.
 
-    It never waits for a helper that has not begun, so that calls from many threads cannot block each
-    other. The first error is raised when what has begun is done.
+    Only the main thread gets help: whoever reads from threads of its own keeps its cores busy
+    already. It does not wait for a helper that has not begun. The first error is raised when what
+    has begun is done.
     """
     waiting = deque(items)
     errors: list[BaseException] = []
@@ -145,7 +144,8 @@ def run_all(job: Callable[[JobT], None], items: Iterable[JobT]) -> None:
                 errors.append(error)
                 waiting.clear()
 
-    begun = _helpers.submit(work, len(waiting) - 1) if len(waiting) > 1 else []
+    helped = len(waiting) > 1 and threading.current_thread() is threading.main_thread()
+    begun = _helpers.submit(work, len(waiting) - 1) if helped else []
     work()
     for helper in begun:
         if not helper.cancel():

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import geoxr as gx
 from geoxr.io.tiles import SharedCache, run_all
 
 
@@ -63,20 +64,22 @@ def test_an_error_is_not_kept() -> None:
     assert cache.get("a", lambda: array(3)).size == 3
 
 
-def test_threads_help_each_other_without_waiting_for_each_other() -> None:
-    done: list[int] = []
+def test_the_main_thread_gets_help_and_others_do_not_need_it() -> None:
+    done: list[tuple[int, int]] = []
 
-    def many(start: int) -> None:
-        run_all(done.append, range(start, start + 50))
+    def job(number: int) -> None:
+        done.append((number, threading.get_ident()))
+        time.sleep(0.001)
 
-    def nested(start: int) -> None:  # every helper may be busy with a caller of helpers
-        run_all(lambda i: run_all(done.append, [i]), range(start, start + 50))
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(many, range(0, 1000, 50)))
-        list(pool.map(nested, range(1000, 2000, 50)))
-    assert sorted(done) == list(range(2000))
-    run_all(done.append, [])
+    with gx.options.set(threads=3):
+        run_all(job, range(50))
+        assert sorted(number for number, _ in done) == list(range(50))
+        assert 1 < len({thread for _, thread in done}) <= 3
+        done.clear()
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(run_all, job, range(50)).result()
+        assert len({thread for _, thread in done}) == 1
+    run_all(job, [])
 
 
 def test_the_first_error_ends_the_work() -> None:
