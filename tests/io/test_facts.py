@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 
 import geoxr as gx
@@ -166,9 +167,10 @@ def test_real_files_have_the_pixels_that_gdal_gives(rng: np.random.Generator) ->
         with file:
             area = rasterio.windows.Window(col, row, window.width, window.height)
             np.testing.assert_array_equal(pixels[0], file.read(window=area), err_msg=name)
-            if rasterio.enums.ColorInterp.alpha not in file.colorinterp:
+            # GDAL looks at the real part of complex numbers only.
+            if ColorInterp.alpha not in file.colorinterp and reader.dtype.kind != "c":
                 mask = file.read_masks(window=area) > 0
-                if reader.dtype.kind in "fc":
+                if reader.dtype.kind == "f":
                     mask &= np.isfinite(pixels[0])
                 np.testing.assert_array_equal(valid[0], mask, err_msg=name)
     assert own > 0.9 * total
