@@ -70,7 +70,7 @@ class _Common:
 
     def write_crs(self, crs: CRSLike) -> Any:
         """Return a copy with another CRS written on it; pixels stay where they are."""
-        from geoxr.grid.write import write_crs
+        from geoxr.io.resolve import write_crs
 
         return write_crs(self._obj, crs)
 

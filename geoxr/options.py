@@ -91,4 +91,18 @@ class Options:
         return _available_memory() // 2 if self.max_read is None else self.max_read
 
 
+def format_bytes(size: int) -> str:
+    """Write a number of bytes in a unit that suits it.
+
+    Examples
+    --------
+    >>> format_bytes(1_500_000), format_bytes(12), format_bytes(3 << 40)
+    ('1.4 MiB', '12 bytes', '3,072.0 GiB')
+    """
+    for unit, scale in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= scale:
+            return f"{size / scale:,.1f} {unit}"
+    return f"{size} bytes"
+
+
 options = Options()

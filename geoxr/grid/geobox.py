@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 import pyproj
@@ -296,11 +296,16 @@ def _stored(obj: xr.DataArray | xr.Dataset) -> tuple[CRS | None, Affine | None]:
     reference = obj.coords.get(GRID_MAPPING)
     if reference is None:
         return None, None
-    wkt = reference.attrs.get("crs_wkt") or reference.attrs.get("spatial_ref")
     numbers = reference.attrs.get("GeoTransform")
     values = [float(value) for value in numbers.split()] if isinstance(numbers, str) else numbers
     affine = Affine.from_gdal(*values) if values is not None else None
-    return (crs_from_wkt(wkt) if wkt else None), affine
+    return read_crs(reference), affine
+
+
+def read_crs(reference: xr.DataArray | xr.Variable) -> CRS | None:
+    """CRS in the attributes of ``spatial_ref``, or None."""
+    wkt = reference.attrs.get("crs_wkt") or reference.attrs.get("spatial_ref")
+    return crs_from_wkt(wkt) if wkt else None
 
 
 def crs_of(obj: xr.DataArray | xr.Dataset) -> CRS | None:
@@ -329,8 +334,14 @@ def geobox_of(obj: xr.DataArray | xr.Dataset) -> GeoBox:
         lattice_y = lattice_x
     else:
         lattice_x, lattice_y = (base.c, base.a), (base.f, base.e)
-    x0, dx = _axis(np.asarray(obj["x"].values, dtype="float64"), "x", lattice_x)
-    y0, dy = _axis(np.asarray(obj["y"].values, dtype="float64"), "y", lattice_y)
+    xs, ys = (np.asarray(obj[dim].values, dtype="float64") for dim in ("x", "y"))
+    x0, dx = _axis(xs, "x", lattice_x)
+    y0, dy = _axis(ys, "y", lattice_y)
+    for dim, size, step, lattice in (("x", xs.size, dy, lattice_y), ("y", ys.size, dx, lattice_x)):
+        if size == 1 and lattice is not None and abs(abs(step / lattice[1]) - 1) > _UNIFORM:
+            _raise_one_pixel(
+                dim, "the other axis has steps that its pixels did not have in the file"
+            )
     affine = Affine(dx, 0.0, x0, 0.0, dy, y0)
     if turned and base is not None:
         affine = base @ affine
@@ -344,11 +355,11 @@ def _axis(values: np.ndarray, dim: str, lattice: tuple[float, float] | None) -> 
         raise GridError(f"The layer has no pixels along {dim!r}.")
     if size == 1:
         if lattice is None:
-            raise GridError(
-                f"One pixel along {dim!r} has no size of its own and the layer carries no "
-                f"GeoTransform. Keep at least two pixels."
-            )
-        step = lattice[1]
+            _raise_one_pixel(dim, "the layer carries no GeoTransform")
+        start, step = lattice
+        place = (values[0] - start) / step - 0.5
+        if not np.isfinite(place) or abs(place - round(place)) > _UNIFORM:
+            _raise_one_pixel(dim, "it lies between the pixels of the file")
     else:
         step = float(values[-1] - values[0]) / (size - 1)
         even = values[0] + step * np.arange(size)
@@ -380,6 +391,13 @@ def grid_like(like: xr.DataArray | xr.Dataset | GeoBox) -> GeoBox:
         return geobox_of(like)
     raise ArgumentError(
         f"A grid is a layer or a GeoBox, not a {type(like).__name__}. Pass one of them."
+    )
+
+
+def _raise_one_pixel(dim: str, why: str) -> NoReturn:
+    raise GridError(
+        f"One pixel along {dim!r} has no size of its own, and {why}. Keep at least two pixels, or "
+        f"select the one before steps and coarsening."
     )
 
 

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from xarray.core import indexing
 
-from geoxr.errors import ValidityError
-from geoxr.grid.geobox import band_dim, geobox_of
+from geoxr.errors import CRSMismatchError, ValidityError
+from geoxr.grid.geobox import (
+    GRID_MAPPING,
+    band_dim,
+    crs_name,
+    geobox_of,
+    parse_crs,
+    same_crs,
+    spatial_ref,
+)
+from geoxr.grid.index import guarded
 from geoxr.io.array import VariableReader
 from geoxr.io.layer import LayerArray
-from geoxr.io.reader import WindowReader
-from geoxr.io.views import Cropped, Validity
+from geoxr.io.picks import Picked
+from geoxr.io.reader import PIECE, WindowReader
+from geoxr.io.views import Cropped
+from geoxr.typing import CRSLike, XarrayT
 
 
 @dataclass(frozen=True)
@@ -56,18 +69,20 @@ def resolve(
     """
     geobox = geobox_of(array)
     data = array.variable._data
-    if isinstance(data, indexing.LazilyIndexedArray) and isinstance(data.array, LayerArray):
-        reader = _sliced(data.array, data.key.tuple, geobox)
+    layer = _layer_array(data)
+    if layer is not None:
+        _check_crs(array, layer.reader.geobox.crs, geobox.crs)
+        reader = _selected(array.variable, layer, geobox)
         if reader is not None:
             return Resolved(reader, None)
-        slow = _through_xarray(array, geobox, validity)
-        return Resolved(slow, "it was picked with steps or lists")
     if not trust_nodata:
         _check_validity(array, validity)
     reader = _through_xarray(array, geobox, validity)
     if isinstance(data, np.ndarray):
         return Resolved(reader, None)
     reason = f"its data is a {type(data).__name__}, not a layer that geoxr opened"
+    if layer is not None:
+        reason = "its dimensions were exchanged"
     return Resolved(reader, reason)
 
 
@@ -98,36 +113,98 @@ def _check_validity(array: xr.DataArray, validity: xr.DataArray | None) -> None:
     )
 
 
-def _sliced(array: LayerArray, key: tuple[Any, ...], geobox: GeoBox) -> WindowReader | None:
-    """Express indexing by unit-step slices, and picks of bands and times, as a reader."""
-    picks = dict(zip(array.dims, key, strict=True))
-    spans = []
-    for dim in ("y", "x"):
-        pick = picks[dim]
-        if not isinstance(pick, slice):
-            return None
-        span = range(*pick.indices(array.shape[array.dims.index(dim)]))
-        if span.step != 1:
-            return None
-        spans.append(span)
-    bands = _positions(picks.get("band"), len(array.reader.bands))
-    times = _positions(picks.get("time"), len(array.reader.times or (0,)))
-    one_time = isinstance(picks.get("time"), int | np.integer)
-    # The grid says what is so: coordinates or CRS may have been written anew.
-    if geobox == array.reader.geobox and bands is None and times is None and not one_time:
-        return array.reader
-    return Cropped(
-        array.reader, geobox, spans[0].start, spans[1].start, bands, times, timeless=one_time
+def _check_crs(array: xr.DataArray, pixels: CRS | None, written: CRS | None) -> None:
+    """Raise if the CRS coordinate of another layer came over this one.
+
+    ``ds["name"] = layer``, ``assign_coords`` and ``join="override"`` do that without asking an index.
+    """
+    if pixels is None or written is None or same_crs(pixels, written):
+        return
+    raise CRSMismatchError(
+        f"The pixels of {array.name!r} are in {crs_name(pixels)}, but its coordinate spatial_ref says "
+        f"{crs_name(written)}. It came from another layer, by assignment or an override. Put layers "
+        f"together with gx.merge({{...}}), which aligns them; if the coordinate is right, say so: "
+        f'da.geoxr.write_crs("{crs_name(written)}").'
     )
 
 
-def _positions(pick: Any, size: int) -> tuple[int, ...] | None:
-    if pick is None:
+def _selected(variable: xr.Variable, layer: LayerArray, geobox: GeoBox) -> WindowReader | None:
+    """Express slices, steps, flips, lists and transposition of a layer as a reader of its own."""
+    picks = _picks(variable, layer)
+    if picks is None:
         return None
+    source = layer.reader
+    rows, cols = _as_range(picks["y"]), _as_range(picks["x"])
+    if rows is None or cols is None:
+        return None
+    bands = _unless_all(picks.get("band"), len(source.bands))
+    times = _unless_all(picks.get("time"), len(source.times or (0,)))
+    timeless = source.times is not None and "time" not in variable.dims
+    straight = rows.step == cols.step == 1
+    # The grid says what is so: coordinates or CRS may have been written anew.
+    if straight and geobox == source.geobox and bands is None and times is None and not timeless:
+        return source
+    corner = (rows.start, cols.start) if straight else (0, 0)
+    if not straight:
+        source = Picked(source, geobox, rows, cols)
+    return Cropped(source, geobox, *corner, bands, times, timeless=timeless)
+
+
+def _picks(variable: xr.Variable, layer: LayerArray) -> dict[str, Sequence[int]] | None:
+    """Positions along each dimension of a layer that a variable shows, or None.
+
+    None stands for dimensions that were exchanged by renaming, or pixels picked one by one.
+    """
+    data = variable._data
+    names = tuple("band" if dim == band_dim(variable.dims) else dim for dim in variable.dims)
+    if isinstance(data, indexing.LazilyIndexedArray):
+        sizes = dict(zip(layer.dims, layer.shape, strict=True))
+        picks = dict(zip(layer.dims, data.key.tuple, strict=True))
+        kept = tuple(dim for dim, pick in picks.items() if not isinstance(pick, int | np.integer))
+        if data.array is not layer or kept != names:
+            return None
+        return {dim: _positions(pick, sizes[dim]) for dim, pick in picks.items()}
+    if isinstance(data, indexing.LazilyVectorizedIndexedArray) and data.array is layer:
+        axes = {dim: names.index(dim) if dim in names else None for dim in layer.dims}
+        keys = dict(zip(layer.dims, data.key.tuple, strict=True))
+        found = {dim: _along(key, axes[dim]) for dim, key in keys.items()}
+        return None if None in found.values() else found  # type: ignore[return-value]
+    return None
+
+
+def _along(key: np.ndarray, axis: int | None) -> Sequence[int] | None:
+    """Positions in a broadcast key that varies along one axis only, else None."""
+    others = [i for i in range(key.ndim) if i != axis]
+    line = key[tuple(slice(None) if i == axis else slice(0, 1) for i in range(key.ndim))]
+    if any(key.shape[i] > 1 and key.strides[i] for i in others) and (
+        key.size > PIECE or not (key == line).all()
+    ):
+        return None
+    return [int(i) for i in line.ravel()]
+
+
+def _positions(pick: Any, size: int) -> Sequence[int]:
+    """Whole numbers, none negative, that a slice, a number or a list stands for."""
     if isinstance(pick, slice):
-        span = range(*pick.indices(size))
-        return None if span == range(size) else tuple(span)
-    return tuple(int(i) for i in np.atleast_1d(pick))
+        return range(*pick.indices(size))
+    return [int(i) + (size if i < 0 else 0) for i in np.atleast_1d(pick)]
+
+
+def _as_range(positions: Sequence[int]) -> range | None:
+    """Evenly spaced positions as a range, else None."""
+    if isinstance(positions, range):
+        return positions if len(positions) > 1 else range(positions[0], positions[0] + 1)
+    first, step = positions[0], positions[1] - positions[0] if len(positions) > 1 else 1
+    if step == 0 or list(positions) != [first + i * step for i in range(len(positions))]:
+        return None
+    stop = first + step * len(positions)
+    return range(first, stop, step)
+
+
+def _unless_all(positions: Sequence[int] | None, size: int) -> tuple[int, ...] | None:
+    if positions is None or list(positions) == list(range(size)):
+        return None
+    return tuple(positions)
 
 
 def _through_xarray(
@@ -138,8 +215,6 @@ def _through_xarray(
     times = tuple(np.asarray(array["time"].values)) if "time" in array.dims else None
     nodata = layer.reader.nodata if layer is not None else None
     good = None if validity is None else validity.variable
-    if good is None and layer is not None and layer.reader.masked:
-        good = _stepped_validity(array.variable, layer)
     return VariableReader(variable, geobox, bands, times, nodata, good)
 
 
@@ -154,13 +229,22 @@ def canonical(array: xr.DataArray) -> tuple[tuple[str, ...], xr.Variable]:
     return tuple(str(label) for label in labels), variable
 
 
-def _stepped_validity(variable: xr.Variable, layer: LayerArray) -> xr.Variable | None:
-    """Validity of a masked reader under the same steps and lists."""
-    data = variable._data
-    if not isinstance(data, indexing.LazilyIndexedArray):
-        return None
-    picks = dict(zip(layer.dims, data.key.tuple, strict=True))
-    dims = tuple(dim for dim in layer.dims if dim != "band")
-    key = indexing.OuterIndexer(tuple(picks[dim] for dim in dims))
-    lazy = indexing.LazilyIndexedArray(LayerArray(Validity(layer.reader), dims), key)
-    return xr.Variable(tuple(dim for dim in dims if dim in variable.dims), lazy)
+def write_crs(obj: XarrayT, crs: CRSLike) -> XarrayT:
+    """Return a copy that says it is in `crs`; coordinates stay as they are and nothing is read."""
+    geobox, known = geobox_of(obj), parse_crs(crs)
+    reference = guarded({GRID_MAPPING: spatial_ref(known, geobox.affine)})
+    if isinstance(obj, xr.DataArray):
+        return obj.copy(data=_said(obj.variable, known)).assign_coords(reference)
+    layers = {name: array.copy(data=_said(array.variable, known)) for name, array in obj.items()}
+    return obj.assign(layers).assign_coords(reference)
+
+
+def _said(variable: xr.Variable, crs: CRS) -> Any:
+    """Data of a variable whose reader, if there is one, says it is in `crs`."""
+    data: Any = variable._data
+    layer = _layer_array(data)
+    if layer is None or data.array is not layer:
+        return data
+    grid = layer.reader.geobox
+    reader = Cropped(layer.reader, GeoBox(grid.shape, grid.affine, crs), 0, 0)
+    return type(data)(LayerArray(reader, layer.dims), data.key)
