@@ -161,10 +161,10 @@ class LayerAccessor(_Common):
 
     @property
     def nodata(self) -> float | int | None:
-        """Number that marks missing pixels, or None."""
-        from geoxr.grid.geobox import nodata_of
+        """Number that marks missing pixels, or None; raises where computing made it doubtful."""
+        from geoxr.io.resolve import nodata
 
-        return nodata_of(self._obj)
+        return nodata(self._obj)
 
     @property
     def kind(self) -> Kind:
@@ -175,7 +175,7 @@ class LayerAccessor(_Common):
 
     @property
     def classes(self) -> Classes | None:
-        """Codes, names and colours of a label raster, or None."""
+        """Codes, names and colours of a label raster, or None; raises like `nodata`."""
         from geoxr.grid.geobox import classes_of
 
         return classes_of(self._obj)

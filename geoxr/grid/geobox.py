@@ -19,7 +19,7 @@ from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
-from geoxr.errors import ArgumentError, GridError, MissingCRSError
+from geoxr.errors import ArgumentError, ClassesError, GridError, MissingCRSError
 from geoxr.grid.classes import Classes
 from geoxr.grid.window import Window
 from geoxr.typing import Bounds, CRSLike, Kind
@@ -424,8 +424,32 @@ def kind_of(array: xr.DataArray) -> Kind:
 
 
 def classes_of(array: xr.DataArray) -> Classes | None:
-    """Classes of a label raster, or None."""
-    return Classes.from_attrs(array.attrs)
+    """Classes of a label raster, or None; a comparison has none.
+
+    Raises
+    ------
+    ClassesError
+        If the array was computed from a layer, so that its numbers may be other codes.
+    """
+    if array.dtype == bool:
+        return None
+    known = Classes.from_attrs(array.attrs)
+    if known is not None and computed(array):
+        raise ClassesError(
+            f"{array.name!r} was computed, and its attributes still name the {len(known)} classes of "
+            f"the layer it was computed from, whose codes it may not have any more. If it has, say "
+            f"so: da.geoxr.write_classes(label.geoxr.classes); if not, drop them: "
+            f"del da.attrs['flag_values'], da.attrs['flag_meanings']."
+        )
+    return known
+
+
+def computed(array: xr.DataArray) -> bool:
+    """Whether xarray made new numbers of those of a layer; to load it, or a part, does not.
+
+    xarray carries attributes through arithmetic, but not the encoding that every layer has.
+    """
+    return GRID_MAPPING in array.xindexes and "grid_mapping" not in array.encoding
 
 
 def layer_attrs(

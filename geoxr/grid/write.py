@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import xarray as xr
 
 from geoxr.grid.classes import Classes
+from geoxr.grid.geobox import GRID_MAPPING
 
 
 def write_classes(
@@ -14,4 +15,6 @@ def write_classes(
 ) -> xr.DataArray:
     """Return a label raster with these classes, in this order."""
     known = Classes.of(classes)
-    return da.assign_attrs(kind="categorical", **known.to_attrs())
+    layer = da.assign_attrs(kind="categorical", **known.to_attrs())
+    layer.encoding = da.encoding | {"grid_mapping": GRID_MAPPING}
+    return layer

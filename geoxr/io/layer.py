@@ -149,13 +149,15 @@ def as_layer(
     dims = tuple(band if dim == "band" else dim for dim in own)
     data = indexing.LazilyIndexedArray(LayerArray(reader, own))
     metadata = layer_attrs(kind=kind, nodata=reader.nodata, classes=classes, extra=attrs or {})
-    variable = xr.Variable(dims, data, metadata, encoding={"grid_mapping": GRID_MAPPING})
+    variable = xr.Variable(dims, data, metadata)
     labels = dict(coords if coords is not None else coords_of(reader.geobox))
     if band is not None:
         labels[band] = xr.Variable(band, np.array(reader.bands))
     if reader.times is not None:
         labels["time"] = xr.Variable("time", np.array(reader.times, dtype="datetime64[ns]"))
-    return xr.DataArray(variable, coords=guarded(labels), name=name)
+    layer = xr.DataArray(variable, coords=guarded(labels), name=name)
+    layer.encoding = {"grid_mapping": GRID_MAPPING}
+    return layer
 
 
 def layer_like(

@@ -18,6 +18,7 @@ from geoxr.grid.geobox import (
     band_dim,
     crs_name,
     geobox_of,
+    nodata_of,
     parse_crs,
     same_crs,
     spatial_ref,
@@ -92,6 +93,21 @@ def _layer_array(data: Any) -> LayerArray | None:
     return data
 
 
+def nodata(array: xr.DataArray) -> float | int | None:
+    """Number that marks missing pixels of a layer, or None.
+
+    Raises
+    ------
+    ValidityError
+        If `array` was computed or loaded, so that its attribute may mark nothing any more.
+    """
+    layer = _layer_array(array.variable._data)
+    if layer is not None:
+        return layer.reader.nodata
+    _check_validity(array, None)
+    return None if array.dtype == bool else nodata_of(array)
+
+
 def _check_validity(array: xr.DataArray, validity: xr.DataArray | None) -> None:
     """Raise if nobody knows which pixels of `array` are valid."""
     if validity is not None:
@@ -100,16 +116,18 @@ def _check_validity(array: xr.DataArray, validity: xr.DataArray | None) -> None:
     if layer is not None:
         if layer.reader.masked:
             raise ValidityError(
-                f"{array.name!r} was transposed or picked point by point, which loses the mask that "
-                f"says where it is valid. Turn it back, or work on the layer before that."
+                f"The dimensions of {array.name!r} were exchanged or its pixels picked one by one, "
+                f"which loses the mask that says where it is valid. Work on the layer before that."
             )
         return
-    if array.dtype.kind in "fcb" or array.attrs.get("nodata") is None:
+    number = nodata_of(array)
+    # A comparison has an answer everywhere: False where it was asked of a missing pixel.
+    if number is None or number != number or array.dtype == bool:
         return
     raise ValidityError(
-        f"{array.name!r} was computed or loaded, so its attribute nodata = {array.attrs['nodata']} "
-        f"may no longer mark missing pixels. If it does, say so: da.geoxr.write_nodata("
-        f"{array.attrs['nodata']}); if not, drop it: del da.attrs['nodata']. Or keep the layer lazy."
+        f"{array.name!r} was computed or loaded, so its attribute nodata = {number} may no longer "
+        f"mark missing pixels. If it does, say so: da.geoxr.write_nodata({number}); if not, or if NaN "
+        f"marks them, drop it: del da.attrs['nodata']. Or keep the layer lazy."
     )
 
 
