@@ -251,6 +251,21 @@ class DatasetAccessor(_Common):
 
     _obj: xr.Dataset
 
+    @property
+    def valid(self) -> xr.DataArray:
+        """Lazy boolean layer, True where all layers may be used."""
+        from geoxr.catalog.derive import all_valid
+
+        return all_valid(self._obj)
+
+    def plot(
+        self, *, max_pixels: int = 1_000_000, legend: bool = True
+    ) -> list[matplotlib.axes.Axes]:
+        """See `geoxr.plot.plot_layers`."""
+        from geoxr.plot import plot_layers
+
+        return plot_layers(self._obj, max_pixels=max_pixels, legend=legend)
+
     def grid_chips(
         self,
         size: float | tuple[float, float],

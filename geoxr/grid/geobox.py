@@ -35,6 +35,8 @@ class _Placed(Protocol):
 
 
 GRID_MAPPING = "spatial_ref"
+#: Source of ``spatial_ref`` in the encoding of layers that geoxr made.
+MADE_HERE = "geoxr"
 #: Steps between coordinates may differ by this much [pixel]; float32 coordinates need it.
 _UNIFORM = 1e-3
 #: Grids whose pixels are this close to each other are on one lattice [pixel].
@@ -447,9 +449,11 @@ def classes_of(array: xr.DataArray) -> Classes | None:
 def computed(array: xr.DataArray) -> bool:
     """Whether xarray made new numbers of those of a layer; to load it, or a part, does not.
 
-    xarray carries attributes through arithmetic, but not the encoding that every layer has.
+    xarray carries attributes and coordinates through arithmetic, but not the encoding of the array.
     """
-    return GRID_MAPPING in array.xindexes and "grid_mapping" not in array.encoding
+    reference = array.coords.get(GRID_MAPPING)
+    known = reference is not None and reference.encoding.get("source") == MADE_HERE
+    return known and "grid_mapping" not in array.encoding
 
 
 def layer_attrs(

@@ -15,7 +15,7 @@ import xarray as xr
 from odc.geo.crs import CRS
 
 from geoxr.errors import ArgumentError, CRSMismatchError
-from geoxr.grid.geobox import GRID_MAPPING, crs_name, read_crs, same_crs
+from geoxr.grid.geobox import GRID_MAPPING, MADE_HERE, crs_name, read_crs, same_crs
 
 
 class CRSIndex(xr.Index):
@@ -124,6 +124,7 @@ def guarded(coords: Mapping[Any, Any]) -> xr.Coordinates:
     result = xr.Coordinates(variables)
     if GRID_MAPPING not in variables:
         return result
-    reference = variables[GRID_MAPPING]
+    reference = variables[GRID_MAPPING].copy()
+    reference.encoding = {"source": MADE_HERE}
     index = CRSIndex.from_variables({GRID_MAPPING: reference}, options={})
     return result.assign(xr.Coordinates({GRID_MAPPING: reference}, {GRID_MAPPING: index}))

@@ -16,6 +16,7 @@ from geoxr.errors import CRSMismatchError, ValidityError
 from geoxr.grid.geobox import (
     GRID_MAPPING,
     band_dim,
+    computed,
     crs_name,
     geobox_of,
     nodata_of,
@@ -28,7 +29,7 @@ from geoxr.io.array import VariableReader
 from geoxr.io.layer import LayerArray
 from geoxr.io.picks import Picked
 from geoxr.io.reader import PIECE, WindowReader
-from geoxr.io.views import Cropped
+from geoxr.io.views import Cropped, Labelled
 from geoxr.typing import CRSLike, XarrayT
 
 
@@ -75,7 +76,7 @@ def resolve(
         _check_crs(array, layer.reader.geobox.crs, geobox.crs)
         reader = _selected(array.variable, layer, geobox)
         if reader is not None:
-            return Resolved(reader, None)
+            return Resolved(_labelled(reader, array), None)
     if not trust_nodata:
         _check_validity(array, validity)
     reader = _through_xarray(array, geobox, validity)
@@ -168,6 +169,20 @@ def _selected(variable: xr.Variable, layer: LayerArray, geobox: GeoBox) -> Windo
     return Cropped(source, geobox, *corner, bands, times, timeless=timeless)
 
 
+def _labelled(reader: WindowReader, array: xr.DataArray) -> WindowReader:
+    """Name bands and time steps as the coordinates do, which may have been written anew."""
+    bands, times = reader.bands, reader.times
+    names, dates = bands, times
+    dim = band_dim(array.dims)
+    if dim is not None and dim in array.coords:
+        names = tuple(str(label) for label in array[dim].values)
+    if times is not None and "time" in array.coords and array["time"].dtype.kind == "M":
+        labels = array["time"].values
+        same = np.array_equal(labels, np.array(times, labels.dtype))
+        dates = times if same else tuple(labels)
+    return reader if (names, dates) == (bands, times) else Labelled(reader, names, dates)
+
+
 def _picks(variable: xr.Variable, layer: LayerArray) -> dict[str, Sequence[int]] | None:
     """Positions along each dimension of a layer that a variable shows, or None.
 
@@ -252,9 +267,16 @@ def write_crs(obj: XarrayT, crs: CRSLike) -> XarrayT:
     geobox, known = geobox_of(obj), parse_crs(crs)
     reference = guarded({GRID_MAPPING: spatial_ref(known, geobox.affine)})
     if isinstance(obj, xr.DataArray):
-        return obj.copy(data=_said(obj.variable, known)).assign_coords(reference)
-    layers = {name: array.copy(data=_said(array.variable, known)) for name, array in obj.items()}
+        return _renewed(obj, known).assign_coords(reference)
+    layers = {name: _renewed(v, known) for name, v in obj.items() if {"y", "x"} <= set(v.dims)}
     return obj.assign(layers).assign_coords(reference)
+
+
+def _renewed(array: xr.DataArray, crs: CRS) -> xr.DataArray:
+    layer = array.copy(data=_said(array.variable, crs))
+    if not computed(array):
+        layer.encoding = array.encoding | {"grid_mapping": GRID_MAPPING}
+    return layer
 
 
 def _said(variable: xr.Variable, crs: CRS) -> Any:

@@ -144,3 +144,10 @@ def test_a_layer_works_with_rioxarray(utm_image: Path) -> None:
     layer = gx.open_raster(utm_image)
     assert layer.rio.crs.to_epsg() == 32633
     assert layer.rio.transform() == layer.geoxr.geobox.affine
+
+
+def test_bands_and_dates_are_called_what_the_coordinates_say(utm_image: Path) -> None:
+    layer = gx.open_raster(utm_image).assign_coords(band=["B4", "B3", "B8"])
+    there = layer.geoxr.reproject(resolution=20, resampling="nearest")
+    assert list(there["band"].values) == ["B4", "B3", "B8"]
+    assert list(layer.isel(band=[2, 0]).geoxr.write_nodata(7)["band"].values) == ["B8", "B4"]
