@@ -329,6 +329,11 @@ def geobox_of(obj: xr.DataArray | xr.Dataset) -> GeoBox:
                 f"A layer has the dimensions and coordinates 'y' and 'x'; here {dim!r} is missing "
                 f"from {tuple(obj.dims)}. Rename yours: da.rename(latitude='y', longitude='x')."
             )
+    if GRID_MAPPING in obj.coords and not obj.coords[GRID_MAPPING].attrs:
+        raise GridError(
+            "The attributes of spatial_ref were dropped, and with them the CRS and the transform. "
+            "Keep them: da.drop_attrs(deep=False)."
+        )
     crs, base = _stored(obj)
     turned = base is not None and rotated(base)
     if base is None or turned:
@@ -446,14 +451,22 @@ def classes_of(array: xr.DataArray) -> Classes | None:
     return known
 
 
+def made_here(array: xr.DataArray) -> bool:
+    """Whether geoxr made the layer that this array is, or was computed from."""
+    reference = array.coords.get(GRID_MAPPING)
+    if reference is None:
+        return "kind" in array.attrs and not {"y", "x"} <= set(array.dims)
+    return GRID_MAPPING in array.xindexes or reference.encoding.get("source") == MADE_HERE
+
+
 def computed(array: xr.DataArray) -> bool:
     """Whether xarray made new numbers of those of a layer; to load it, or a part, does not.
 
-    xarray carries attributes and coordinates through arithmetic, but not the encoding of the array.
+    xarray carries attributes through arithmetic. What changes numbers loses the encoding of the array,
+    or the index of its CRS.
     """
-    reference = array.coords.get(GRID_MAPPING)
-    known = reference is not None and reference.encoding.get("source") == MADE_HERE
-    return known and "grid_mapping" not in array.encoding
+    untouched = GRID_MAPPING in array.xindexes and "grid_mapping" in array.encoding
+    return made_here(array) and not untouched
 
 
 def layer_attrs(

@@ -8,6 +8,7 @@ import xarray as xr
 
 from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import GRID_MAPPING
+from geoxr.grid.index import guarded
 
 
 def write_classes(
@@ -16,5 +17,7 @@ def write_classes(
     """Return a label raster with these classes, in this order."""
     known = Classes.of(classes)
     layer = da.assign_attrs(kind="categorical", **known.to_attrs())
+    if GRID_MAPPING in da.coords:
+        layer = layer.assign_coords(guarded({GRID_MAPPING: da.coords[GRID_MAPPING].variable}))
     layer.encoding = da.encoding | {"grid_mapping": GRID_MAPPING}
     return layer

@@ -12,13 +12,14 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from xarray.core import indexing
 
-from geoxr.errors import CRSMismatchError, ValidityError
+from geoxr.errors import CRSMismatchError, GridError, ValidityError
 from geoxr.grid.geobox import (
     GRID_MAPPING,
     band_dim,
     computed,
     crs_name,
     geobox_of,
+    made_here,
     nodata_of,
     parse_crs,
     same_crs,
@@ -70,6 +71,7 @@ def resolve(
         layer with a mask was turned in a way that loses it.
     """
     geobox = geobox_of(array)
+    _check_dims(array)
     data = array.variable._data
     layer = _layer_array(data)
     if layer is not None:
@@ -86,6 +88,15 @@ def resolve(
     if layer is not None:
         reason = "its dimensions were exchanged"
     return Resolved(reader, reason)
+
+
+def _check_dims(array: xr.DataArray) -> None:
+    extra = [d for d in array.dims if d not in ("time", "y", "x") and d != band_dim(array.dims)]
+    if extra:
+        raise GridError(
+            f"{array.name!r} has the dimension {extra[0]!r}. The dimensions of a layer are time, band, "
+            f"y and x: pick one position, da.isel({extra[0]}=0), or rename it."
+        )
 
 
 def _layer_array(data: Any) -> LayerArray | None:
@@ -121,6 +132,12 @@ def _check_validity(array: xr.DataArray, validity: xr.DataArray | None) -> None:
                 f"which loses the mask that says where it is valid. Work on the layer before that."
             )
         return
+    if made_here(array) and "kind" not in array.attrs and array.dtype != bool:
+        raise ValidityError(
+            f"{array.name!r} was computed, which dropped its attributes, so nobody knows which pixels "
+            f"are missing. Say what marks them: da.geoxr.write_nodata(0), or float('nan') for NaN; or "
+            f"that nothing does: da.assign_attrs(kind='continuous')."
+        )
     number = nodata_of(array)
     # A comparison has an answer everywhere: False where it was asked of a missing pixel.
     if number is None or number != number or array.dtype == bool:
