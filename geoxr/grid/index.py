@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 from odc.geo.crs import CRS
+from xarray.indexes import PandasIndex
 
 from geoxr.errors import ArgumentError, CRSMismatchError
 from geoxr.grid.geobox import GRID_MAPPING, MADE_HERE, crs_name, read_crs, same_crs
@@ -121,10 +122,15 @@ def guarded(coords: Mapping[Any, Any]) -> xr.Coordinates:
         name: coord if isinstance(coord, xr.Variable) else xr.DataArray(coord).variable
         for name, coord in coords.items()
     }
-    result = xr.Coordinates(variables)
-    if GRID_MAPPING not in variables:
-        return result
-    reference = variables[GRID_MAPPING].copy()
-    reference.encoding = {"source": MADE_HERE}
-    index = CRSIndex.from_variables({GRID_MAPPING: reference}, options={})
-    return result.assign(xr.Coordinates({GRID_MAPPING: reference}, {GRID_MAPPING: index}))
+    indexes: dict[Any, xr.Index] = {}
+    for name in [name for name, variable in variables.items() if variable.dims == (name,)]:
+        coord = {name: variables[name]}
+        indexes[name] = PandasIndex.from_variables(coord, options={})
+        variables.update(indexes[name].create_variables(coord))
+    if GRID_MAPPING in variables:
+        reference = variables[GRID_MAPPING].copy()
+        reference.encoding = {"source": MADE_HERE}
+        coord = {GRID_MAPPING: reference}
+        indexes[GRID_MAPPING] = CRSIndex.from_variables(coord, options={})
+        variables.update(coord)
+    return xr.Coordinates(variables, indexes)
