@@ -143,7 +143,7 @@ def pixels(world: World, code: str) -> str:
         except (GeoxrError, ValueError):
             return "raises"
     if world.reads:
-        return "reads"
+        return "read without a limit"
     return "dask" if result is not None and result.chunks else "lazy"
 
 
