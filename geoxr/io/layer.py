@@ -22,7 +22,7 @@ from geoxr.grid.geobox import (
     layer_attrs,
 )
 from geoxr.grid.index import guarded
-from geoxr.io.picks import read_picked
+from geoxr.io.picks import positions, read_picked
 from geoxr.io.reader import WindowReader
 from geoxr.options import format_bytes, options
 from geoxr.typing import Kind
@@ -74,7 +74,7 @@ class LayerArray(BackendArray):
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         picks = dict(zip(self.dims, key, strict=True))
-        where = {dim: _positions(picks.get(dim, 0), size) for dim, size in self._sizes().items()}
+        where = {dim: positions(picks.get(dim, 0), size) for dim, size in self._sizes().items()}
         shape = tuple(len(where[dim]) for dim in DIMS)
         self._check_size(shape)
         out = np.empty(shape, self.dtype)
@@ -115,12 +115,6 @@ def _fitting(limit: int, size: int, sides: Mapping[str, int]) -> int:
     """Side of a square that may be read, a power of two [pixel]."""
     area = sides["y"] * sides["x"] * limit / size
     return 1 << max(int(math.log2(max(area, 1)) / 2), 0)
-
-
-def _positions(pick: Any, size: int) -> range | list[int]:
-    if isinstance(pick, slice):
-        return range(*pick.indices(size))
-    return [int(i) + (size if i < 0 else 0) for i in np.atleast_1d(pick)]
 
 
 def as_layer(

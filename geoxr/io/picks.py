@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import shapely
@@ -16,6 +17,19 @@ from geoxr.io.reader import PIECE, View, WindowReader
 
 #: Rows that are this close to each other are read with what lies between them [pixel].
 _NEAR = 64
+
+
+def positions(pick: Any, size: int) -> Sequence[int]:
+    """Whole numbers, none negative, that a slice, a number or a list stands for.
+
+    Examples
+    --------
+    >>> positions(slice(None, None, -2), 5), positions([0, -1], 5)
+    (range(4, -1, -2), [0, 4])
+    """
+    if isinstance(pick, slice):
+        return range(*pick.indices(size))
+    return [int(i) + (size if i < 0 else 0) for i in np.atleast_1d(pick)]
 
 
 def read_picked(

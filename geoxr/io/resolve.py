@@ -28,7 +28,7 @@ from geoxr.grid.geobox import (
 from geoxr.grid.index import guarded
 from geoxr.io.array import VariableReader
 from geoxr.io.layer import LayerArray
-from geoxr.io.picks import Picked
+from geoxr.io.picks import Picked, positions
 from geoxr.io.reader import PIECE, WindowReader
 from geoxr.io.views import Cropped, Labelled
 from geoxr.typing import CRSLike, XarrayT
@@ -213,7 +213,7 @@ def _picks(variable: xr.Variable, layer: LayerArray) -> dict[str, Sequence[int]]
         kept = tuple(dim for dim, pick in picks.items() if not isinstance(pick, int | np.integer))
         if data.array is not layer or kept != names:
             return None
-        return {dim: _positions(pick, sizes[dim]) for dim, pick in picks.items()}
+        return {dim: positions(pick, sizes[dim]) for dim, pick in picks.items()}
     if isinstance(data, indexing.LazilyVectorizedIndexedArray) and data.array is layer:
         axes = {dim: names.index(dim) if dim in names else None for dim in layer.dims}
         keys = dict(zip(layer.dims, data.key.tuple, strict=True))
@@ -233,28 +233,19 @@ def _along(key: np.ndarray, axis: int | None) -> Sequence[int] | None:
     return [int(i) for i in line.ravel()]
 
 
-def _positions(pick: Any, size: int) -> Sequence[int]:
-    """Whole numbers, none negative, that a slice, a number or a list stands for."""
-    if isinstance(pick, slice):
-        return range(*pick.indices(size))
-    return [int(i) + (size if i < 0 else 0) for i in np.atleast_1d(pick)]
-
-
-def _as_range(positions: Sequence[int]) -> range | None:
+def _as_range(picked: Sequence[int]) -> range | None:
     """Evenly spaced positions as a range, else None."""
-    if isinstance(positions, range):
-        return positions if len(positions) > 1 else range(positions[0], positions[0] + 1)
-    first, step = positions[0], positions[1] - positions[0] if len(positions) > 1 else 1
-    if step == 0 or list(positions) != [first + i * step for i in range(len(positions))]:
-        return None
-    stop = first + step * len(positions)
-    return range(first, stop, step)
+    if isinstance(picked, range) and len(picked) > 1:
+        return picked
+    first, step = picked[0], picked[1] - picked[0] if len(picked) > 1 else 1
+    even = range(first, first + step * len(picked), step) if step else range(0)
+    return even if list(picked) == list(even) else None
 
 
-def _unless_all(positions: Sequence[int] | None, size: int) -> tuple[int, ...] | None:
-    if positions is None or list(positions) == list(range(size)):
+def _unless_all(picked: Sequence[int] | None, size: int) -> tuple[int, ...] | None:
+    if picked is None or list(picked) == list(range(size)):
         return None
-    return tuple(positions)
+    return tuple(picked)
 
 
 def _through_xarray(
