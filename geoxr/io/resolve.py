@@ -78,7 +78,7 @@ def resolve(
         _check_crs(array, layer.reader.geobox.crs, geobox.crs)
         reader = _selected(array.variable, layer, geobox)
         if reader is not None:
-            return Resolved(_labelled(reader, array), None)
+            return Resolved(_labelled(reader, array), _slow_source(reader))
     if not trust_nodata:
         _check_validity(array, validity)
     reader = _through_xarray(array, geobox, validity)
@@ -88,6 +88,15 @@ def resolve(
     if layer is not None:
         reason = "its dimensions were exchanged"
     return Resolved(reader, reason)
+
+
+def _slow_source(reader: WindowReader) -> str | None:
+    """Why the source at the end of a chain of readers is slow, if it is."""
+    while hasattr(reader, "source"):
+        reader = reader.source
+    if isinstance(reader, VariableReader) and reader.variable.chunks is not None:
+        return "a dask graph is behind it"
+    return None
 
 
 def _check_dims(array: xr.DataArray) -> None:
