@@ -75,8 +75,19 @@ class CRSIndex(xr.Index):
         return indexes[0]
 
     def equals(self, other: xr.Index, *, exclude: frozenset[Hashable] | None = None) -> bool:
-        """Whether both are in one CRS."""
-        return isinstance(other, CRSIndex) and same_crs(self.crs, other.crs)
+        """Whether both are in one CRS.
+
+        Raises
+        ------
+        CRSMismatchError
+            If they are not, and xarray is aligning, which it tells by `exclude`. To say no would do
+            too, but xarray answers that with a word about its defaults, or about labels.
+        """
+        if not isinstance(other, CRSIndex):
+            return False
+        if exclude is not None:
+            self._require(other)
+        return same_crs(self.crs, other.crs)
 
     def join(self, other: CRSIndex, how: str = "inner") -> CRSIndex:
         """Return the index that both share; see `concat`."""
@@ -123,14 +134,14 @@ def guarded(coords: Mapping[Any, Any]) -> xr.Coordinates:
         for name, coord in coords.items()
     }
     indexes: dict[Any, xr.Index] = {}
+    # The CRS is first, since xarray asks in this order and labels of two CRSs are not worth asking.
+    if GRID_MAPPING in variables:
+        reference = variables[GRID_MAPPING].copy()
+        reference.encoding = {"source": MADE_HERE}
+        variables[GRID_MAPPING] = reference
+        indexes[GRID_MAPPING] = CRSIndex.from_variables({GRID_MAPPING: reference}, options={})
     for name in [name for name, variable in variables.items() if variable.dims == (name,)]:
         coord = {name: variables[name]}
         indexes[name] = PandasIndex.from_variables(coord, options={})
         variables.update(indexes[name].create_variables(coord))
-    if GRID_MAPPING in variables:
-        reference = variables[GRID_MAPPING].copy()
-        reference.encoding = {"source": MADE_HERE}
-        coord = {GRID_MAPPING: reference}
-        indexes[GRID_MAPPING] = CRSIndex.from_variables(coord, options={})
-        variables.update(coord)
     return xr.Coordinates(variables, indexes)
