@@ -77,7 +77,7 @@ class _Common:
 
     def write_crs(self, crs: CRSLike) -> Any:
         """Return a copy with another CRS written on it; pixels stay where they are."""
-        from geoxr.grid.write import write_crs
+        from geoxr.io.resolve import write_crs
 
         return write_crs(self._obj, crs)
 
@@ -168,10 +168,10 @@ class LayerAccessor(_Common):
 
     @property
     def nodata(self) -> float | int | None:
-        """Number that marks missing pixels, or None."""
-        from geoxr.grid.geobox import nodata_of
+        """Number that marks missing pixels, or None; raises where computing made it doubtful."""
+        from geoxr.io.resolve import nodata
 
-        return nodata_of(self._obj)
+        return nodata(self._obj)
 
     @property
     def kind(self) -> Kind:
@@ -182,7 +182,7 @@ class LayerAccessor(_Common):
 
     @property
     def classes(self) -> Classes | None:
-        """Codes, names and colours of a label raster, or None."""
+        """Codes, names and colours of a label raster, or None; raises like `nodata`."""
         from geoxr.grid.geobox import classes_of
 
         return classes_of(self._obj)
@@ -255,6 +255,21 @@ class LayerAccessor(_Common):
 @xr.register_dataset_accessor("geoxr")
 class DatasetAccessor(_Common):
     """Methods of layers on one grid: ``ds.geoxr``."""
+
+    @property
+    def valid(self) -> xr.DataArray:
+        """Lazy boolean layer, True where all layers may be used."""
+        from geoxr.catalog.derive import all_valid
+
+        return all_valid(self._obj)
+
+    def plot(
+        self, *, max_pixels: int = 1_000_000, legend: bool = True
+    ) -> list[matplotlib.axes.Axes]:
+        """See `geoxr.plot.plot_layers`."""
+        from geoxr.plot import plot_layers
+
+        return plot_layers(self._obj, max_pixels=max_pixels, legend=legend)
 
     def grid_chips(
         self,

@@ -47,15 +47,18 @@ class Options:
         Memory for the coordinates of warped grids.
     threads : int or None
         Threads that a large read of a lazy layer is split over. None stands for all cores.
+    tile_cache : int [bytes]
+        Memory for decoded tiles of compressed files, shared by all threads.
     chunk_cache : int [bytes]
         Memory for decoded chunks of Zarr stores; counts for stores that are opened afterwards.
     open_files : int
-        Files each thread keeps open.
+        Files the process keeps open for positional reads, and each thread through GDAL.
     """
 
     max_read: int | None = None
     lattice_cache: int = 64 << 20
     threads: int | None = None
+    tile_cache: int = 256 << 20
     chunk_cache: int = 256 << 20
     open_files: int = 64
 
@@ -89,6 +92,20 @@ class Options:
     def read_limit(self) -> int:
         """Largest single read at this moment [bytes]."""
         return _available_memory() // 2 if self.max_read is None else self.max_read
+
+
+def format_bytes(size: int) -> str:
+    """Write a number of bytes in a unit that suits it.
+
+    Examples
+    --------
+    >>> format_bytes(1_500_000), format_bytes(12), format_bytes(3 << 40)
+    ('1.4 MiB', '12 bytes', '3,072.0 GiB')
+    """
+    for unit, scale in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= scale:
+            return f"{size / scale:,.1f} {unit}"
+    return f"{size} bytes"
 
 
 options = Options()

@@ -12,7 +12,8 @@ from odc.geo.geobox import GeoBox
 from geoxr.catalog.scenes import select_bands
 from geoxr.errors import ArgumentError, missing_dependency
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import bounds, classes_of, crs_name, extent, kind_of, rotated
+from geoxr.grid.geobox import bounds, classes_of, computed, crs_name, extent, kind_of, rotated
+from geoxr.io.dataset import layer_names, validity_of
 from geoxr.io.reader import WindowReader, everything
 from geoxr.io.resolve import resolve
 
@@ -23,6 +24,33 @@ if TYPE_CHECKING:
 _RGB = ("red", "green", "blue")
 #: Classes that a legend lists, the most frequent first.
 _LEGEND = 12
+
+
+def plot_layers(
+    ds: xr.Dataset, *, max_pixels: int = 1_000_000, legend: bool = True
+) -> list[matplotlib.axes.Axes]:
+    """Draw all layers of a Dataset side by side; see `plot`.
+
+    Returns
+    -------
+    list of matplotlib.axes.Axes
+        One per layer.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no layer.
+    """
+    names = layer_names(ds)
+    if not names:
+        raise ArgumentError("The Dataset has no variable with the dimensions y and x.")
+    grid = _pyplot().subplots(
+        1, len(names), figsize=(6 * len(names), 6), squeeze=False, layout="constrained"
+    )[1]
+    return [
+        _draw(ds[name], validity_of(ds, name), None, ax, max_pixels, legend)
+        for name, ax in zip(names, grid[0], strict=True)
+    ]
 
 
 def plot(
@@ -38,10 +66,10 @@ def plot(
     Parameters
     ----------
     da : DataArray
-        Of one date.
+        Of one date. Of computed data, whose nodata may mark nothing any more, every pixel is drawn.
     bands : sequence of str or int, optional
-        One band, or three for red, green, blue. Default: the bands named so, else the first three
-        (fewer than three: the first).
+        One band, or three for red, green, blue, by name, common name or number from 1. Default: the
+        bands named so, else the first three (fewer than three: the first).
     ax : matplotlib.axes.Axes, optional
         Where to draw.
     max_pixels : int
@@ -58,19 +86,37 @@ def plot(
     MissingDependencyError
         If matplotlib is not installed.
     """
+    if ax is None:
+        ax = _pyplot().subplots(figsize=(7, 7))[1]
+    return _draw(da, None, bands, ax, max_pixels, legend)
+
+
+def _pyplot() -> Any:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise missing_dependency("matplotlib", "viz") from error
+    return plt
+
+
+def _draw(
+    da: xr.DataArray,
+    validity: xr.DataArray | None,
+    bands: Sequence[str | int] | None,
+    ax: Any,
+    max_pixels: int,
+    legend: bool,
+) -> matplotlib.axes.Axes:
     if "time" in da.dims:
         raise ArgumentError("Pick one date to draw: da.isel(time=0).geoxr.plot().")
-    reader = resolve(da).reader
-    label = kind_of(da) == "categorical"
+    reader = resolve(da, validity, trust_nodata=True).reader
+    # What was computed from labels may be shares of them.
+    label = kind_of(da) == "categorical" and not (computed(da) and da.dtype.kind == "f")
     reader = select_bands(reader, [1] if label else bands_to_draw(da, reader, bands))
     pixels, valid = preview(reader, max_pixels)
-    ax = plt.subplots(figsize=(7, 7))[1] if ax is None else ax
     if label:
-        _draw_classes(ax, pixels[0], valid, classes_of(da), reader.geobox, legend)
+        classes = None if computed(da) else classes_of(da)
+        _draw_classes(ax, pixels[0], valid, classes, reader.geobox, legend)
     else:
         _draw_image(ax, pixels, valid, reader.geobox, str(da.attrs.get("units", "")))
     ax.set_title(str(da.name or ""))
@@ -113,12 +159,16 @@ def bands_to_draw(
     da: xr.DataArray, reader: WindowReader, bands: Sequence[str | int] | None
 ) -> list[str | int]:
     """Choose the bands of a picture: those asked for, red, green and blue, or the first ones."""
+    common = da.coords.get("common_name")
+    names = [] if common is None else [str(name) for name in np.atleast_1d(common.values)]
     if bands is not None:
         picked: list[str | int] = [bands] if isinstance(bands, str | int) else list(bands)
         if len(picked) not in (1, 3):
             raise ArgumentError(f"A picture has 1 band or 3 (red, green, blue), not {len(picked)}.")
-        return picked
-    names = [str(name) for name in da["common_name"].values] if "common_name" in da.coords else []
+        return [
+            names.index(band) + 1 if band in names and band not in reader.bands else band
+            for band in picked
+        ]
     names = names or list(reader.bands)
     if set(_RGB) <= set(names):
         return [names.index(color) + 1 for color in _RGB]

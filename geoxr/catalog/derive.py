@@ -11,11 +11,12 @@ from geoxr.errors import ArgumentError, ClassesError
 from geoxr.grid.classes import Classes, default_colors
 from geoxr.grid.geobox import classes_of
 from geoxr.grid.window import Window
-from geoxr.io.dataset import validity_layer
-from geoxr.io.gdal import storable
-from geoxr.io.layer import grid_coords, layer_like
+from geoxr.io.dataset import layer_names, layer_reader, validity_layer
+from geoxr.io.facts import storable
+from geoxr.io.layer import as_layer, grid_coords, layer_like
 from geoxr.io.reader import WindowReader, read_window
 from geoxr.io.resolve import resolve
+from geoxr.io.stacks import AllValid
 from geoxr.io.views import Marked
 
 #: More distinct values than this are not classes.
@@ -32,6 +33,25 @@ def valid(da: xr.DataArray) -> xr.DataArray:
     """
     name = str(da.name or "layer")
     return validity_layer(resolve(da).reader, name, grid_coords(da))
+
+
+def all_valid(ds: xr.Dataset) -> xr.DataArray:
+    """Return the lazy boolean layer (y, x) that is True where all layers of `ds` may be used.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no layer.
+    ValidityError
+        If one was computed or loaded, so that nobody knows.
+    """
+    readers = tuple(layer_reader(ds, name) for name in layer_names(ds))
+    if not readers:
+        raise ArgumentError("The Dataset has no variable with the dimensions y and x.")
+    return as_layer(
+        AllValid(readers), name="valid", kind="categorical", coords=grid_coords(ds), band=None,
+        attrs={"long_name": "where all layers are valid"},
+    )  # fmt: skip
 
 
 def write_nodata(da: xr.DataArray, value: float) -> xr.DataArray:

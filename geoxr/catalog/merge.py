@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import shapely
@@ -28,6 +28,7 @@ from geoxr.grid.geobox import (
 from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window
 from geoxr.io.dataset import with_validity
+from geoxr.io.facts import FACTS
 from geoxr.io.layer import grid_coords
 from geoxr.io.reader import WindowReader
 from geoxr.io.resolve import canonical, resolve
@@ -110,14 +111,16 @@ def merge(
 def _distinct_bands(layers: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
     """Give layers with other bands than the first a band dimension of their own, ``band_<name>``.
 
-    On a shared dimension xarray would join the names of the bands and fill up with NaN.
+    On a shared dimension xarray would join the names of the bands and fill up with NaN, and the
+    scales of the bands of one layer would pass for those of the other.
     """
-    first: list[str] | None = None
+    first: tuple[Any, ...] | None = None
     result = {}
     for name, layer in layers.items():
         dim = band_dim(layer.dims)
         if dim is not None:
-            bands = list(canonical(layer)[0])
+            facts = [layer[c].values.tolist() if c in layer.coords else None for c in FACTS]
+            bands = (canonical(layer)[0], *map(repr, facts))
             first = bands if first is None else first
             if bands != first:
                 own = {

@@ -18,6 +18,7 @@ from geoxr.derive.decode import decode as decoded
 from geoxr.errors import ArgumentError, MissingFileError, NotARasterError
 from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import grid_like, kind_of, parse_crs, require_crs
+from geoxr.io.facts import BandFacts, band_coords
 from geoxr.io.gdal import FileInfo, open_file
 from geoxr.io.layer import as_layer, grid_coords
 from geoxr.io.reader import WindowReader
@@ -88,12 +89,14 @@ def open_raster(
     chunks : optional
         As for ``DataArray.chunk``: dask chunks. Sampling and training need none.
     errors : {"raise", "skip"}
-        With "skip", files that cannot be opened are left out, and a warning names them.
+        With "skip", files that cannot be opened are left out, and a warning names them. Tiles that
+        cannot be read later are holes, and one warning per read counts them.
 
     Returns
     -------
     DataArray
-        Dimensions ``(band, y, x)``. One file without target arguments keeps its own grid.
+        Dimensions ``(band, y, x)``. One file without target arguments keeps its own grid. What
+        differs between its bands (units, scale, offset, nodata) are coordinates along ``band``.
 
     Raises
     ------
@@ -104,20 +107,26 @@ def open_raster(
     """
     given = None if crs is None or (isinstance(crs, str) and crs == "auto") else parse_crs(crs)
     if isinstance(paths, Mapping):
-        infos = {name: _open(path, given, nodata) for name, path in paths.items()}
+        skip = _skips(errors)
+        infos = {name: _open(path, given, nodata, skip) for name, path in paths.items()}
         info = next(iter(infos.values()))
         labels = (kind or _kind(info)) == "categorical"
         chosen: Resampling = resampling or ("nearest" if labels else "bilinear")
         reader = stack_bands(infos, chosen)
         scenes = [Scene(select_bands(reader, bands), info.reader.path)]
+        facts = {str(name): one.facts[0] for name, one in infos.items()}
     else:
         opened = _open_all(find_files(paths), given, nodata, errors)
         info = opened[0]
         chosen = resampling or ("nearest" if (kind or _kind(info)) == "categorical" else "bilinear")
         scenes = [Scene(select_bands(place(one, chosen), bands), one.reader.path) for one in opened]
+        facts = dict(zip(info.reader.bands, info.facts, strict=True))
     target = Target(crs=crs, resolution=resolution, bounds=bounds, like=like, align=align)
     if kind is not None and kind not in ("continuous", "categorical"):
         raise ArgumentError(f'kind is {kind!r}, but must be "continuous" or "categorical".')
+    kept = [facts[name] for name in scenes[0].reader.bands]
+    differing = band_coords(kept)
+    attrs = file_attrs(info, kept[0])
     layer = layer_of(
         scenes,
         target,
@@ -126,9 +135,10 @@ def open_raster(
         resampling=resampling,
         kind=kind or _kind(info),
         classes=info.classes,
-        attrs=file_attrs(info),
+        attrs={name: value for name, value in attrs.items() if name not in differing},
         name=Path(info.reader.path).stem,
     )
+    layer = layer.assign_coords(differing)
     if decode and kind_of(layer) == "continuous":
         layer = decoded(layer)
     return layer if chunks is None else layer.chunk(chunks)
@@ -138,14 +148,13 @@ def _open_all(
     paths: Sequence[str], given: CRS | None, nodata: float | None, errors: str
 ) -> list[FileInfo]:
     """Open files; those that cannot be opened are left out with a warning, or raise."""
-    if errors not in ("raise", "skip"):
-        raise ArgumentError(f'errors is {errors!r}, but must be "raise" or "skip".')
+    skip = _skips(errors)
     opened, skipped = [], []
     for path in paths:
         try:
-            opened.append(_open(path, given, nodata))
+            opened.append(_open(path, given, nodata, skip))
         except (NotARasterError, MissingFileError) as error:
-            if errors == "raise":
+            if not skip:
                 raise
             skipped.append(str(error))
     if not opened:
@@ -157,11 +166,17 @@ def _open_all(
     return opened
 
 
-def _open(path: PathLike, given: CRS | None, nodata: float | None) -> FileInfo:
-    info = open_file(path, nodata=nodata)
+def _skips(errors: str) -> bool:
+    if errors not in ("raise", "skip"):
+        raise ArgumentError(f'errors is {errors!r}, but must be "raise" or "skip".')
+    return errors == "skip"
+
+
+def _open(path: PathLike, given: CRS | None, nodata: float | None, skip: bool) -> FileInfo:
+    info = open_file(path, nodata=nodata, skip=skip)
     placed = info.placement or info.reader.geobox
     if placed.crs is None and given is not None:
-        info = open_file(path, crs=given, nodata=nodata)
+        info = open_file(path, crs=given, nodata=nodata, skip=skip)
     return info
 
 
@@ -169,11 +184,11 @@ def _kind(info: FileInfo) -> Kind:
     return "categorical" if info.palette or info.classes else "continuous"
 
 
-def file_attrs(info: FileInfo) -> dict[str, Any]:
-    """Attributes that a file brings along: units, scale and offset, palette."""
-    attrs: dict[str, Any] = {"units": info.units or "DN"}
-    if (info.scale, info.offset) != (1.0, 0.0):
-        attrs.update(scale=info.scale, offset=info.offset)
+def file_attrs(info: FileInfo, band: BandFacts) -> dict[str, Any]:
+    """Attributes that a file brings along: units, scale and offset of a band, palette."""
+    attrs: dict[str, Any] = {"units": band.units}
+    if (band.scale, band.offset) != (1.0, 0.0):
+        attrs.update(scale=band.scale, offset=band.offset)
     if info.palette:
         attrs["palette"] = " ".join(info.palette)
     return attrs

@@ -11,7 +11,7 @@ import xarray as xr
 
 from geoxr.derive.layers import readers_of
 from geoxr.errors import ArgumentError
-from geoxr.io.gdal import storable
+from geoxr.io.facts import storable
 from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.mapped import Mapped
 from geoxr.io.reader import has_holes

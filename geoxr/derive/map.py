@@ -14,7 +14,7 @@ from geoxr.derive.layers import derived, readers_of
 from geoxr.errors import ArgumentError
 from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import band_dim, classes_of
-from geoxr.io.gdal import storable
+from geoxr.io.facts import storable
 from geoxr.io.mapped import Mapped
 from geoxr.io.reader import WindowReader, everything
 from geoxr.typing import Kind

@@ -113,6 +113,8 @@ def _dim_like(
 
 def _means(coord: xr.DataArray, dim: str) -> bool:
     attrs = coord.attrs
+    if coord.dtype.kind not in "iuf":
+        return False
     return attrs.get("axis") == dim.upper() or attrs.get("standard_name") in _STANDARD_NAMES[dim]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,11 @@ import numpy as np
 
 from geoxr.errors import ClassesError
 
+#: Classes that a repr names.
+_SHOWN = 6
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Classes:
     """The codes, names and colours of a label raster, in the order that models count them.
 
@@ -28,6 +32,8 @@ class Classes:
     Examples
     --------
     >>> classes = Classes.of({1: "Corn", 5: "Soybeans"})
+    >>> classes
+    Classes(2: {1: 'Corn', 5: 'Soybeans'})
     >>> len(classes), classes.names[1]
     (2, 'Soybeans')
     >>> classes.to_index(np.array([5, 1, 7])).tolist()
@@ -66,6 +72,20 @@ class Classes:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def __repr__(self) -> str:
+        listed = [f"{value}: {name!r}" for value, name in zip(self.values, self.names, strict=True)]
+        shown = listed if len(listed) <= _SHOWN else [*listed[: _SHOWN - 1], "...", listed[-1]]
+        return f"Classes({len(self)}: {{{', '.join(shown)}}})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f'<tr><td>{value}</td><td><span style="display:inline-block;width:1em;height:1em;'
+            f'background:{html.escape(color)}"></span></td><td>{html.escape(name)}</td></tr>'
+            for value, name, color in zip(self.values, self.names, self.colors, strict=True)
+        )
+        head = "<tr><th>code</th><th>colour</th><th>name</th></tr>"
+        return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
 
     def to_index(self, codes: np.ndarray) -> np.ndarray:
         """Replace codes by their position 0..K-1 (int64); -1 where a code is none of them."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 import pyproj
@@ -19,7 +19,7 @@ from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
-from geoxr.errors import ArgumentError, GridError, MissingCRSError
+from geoxr.errors import ArgumentError, ClassesError, GridError, MissingCRSError
 from geoxr.grid.classes import Classes
 from geoxr.grid.window import Window
 from geoxr.typing import Bounds, CRSLike, Kind
@@ -35,6 +35,8 @@ class _Placed(Protocol):
 
 
 GRID_MAPPING = "spatial_ref"
+#: Source of ``spatial_ref`` in the encoding of layers that geoxr made.
+MADE_HERE = "geoxr"
 #: Steps between coordinates may differ by this much [pixel]; float32 coordinates need it.
 _UNIFORM = 1e-3
 #: Grids whose pixels are this close to each other are on one lattice [pixel].
@@ -296,11 +298,16 @@ def _stored(obj: xr.DataArray | xr.Dataset) -> tuple[CRS | None, Affine | None]:
     reference = obj.coords.get(GRID_MAPPING)
     if reference is None:
         return None, None
-    wkt = reference.attrs.get("crs_wkt") or reference.attrs.get("spatial_ref")
     numbers = reference.attrs.get("GeoTransform")
     values = [float(value) for value in numbers.split()] if isinstance(numbers, str) else numbers
     affine = Affine.from_gdal(*values) if values is not None else None
-    return (crs_from_wkt(wkt) if wkt else None), affine
+    return read_crs(reference), affine
+
+
+def read_crs(reference: xr.DataArray | xr.Variable) -> CRS | None:
+    """CRS in the attributes of ``spatial_ref``, or None."""
+    wkt = reference.attrs.get("crs_wkt") or reference.attrs.get("spatial_ref")
+    return crs_from_wkt(wkt) if wkt else None
 
 
 def crs_of(obj: xr.DataArray | xr.Dataset) -> CRS | None:
@@ -324,6 +331,11 @@ def geobox_of(obj: xr.DataArray | xr.Dataset) -> GeoBox:
     for dim in ("y", "x"):
         if dim not in obj.dims or dim not in obj.coords:
             raise GridError(_no_axis(obj, dim))
+    if GRID_MAPPING in obj.coords and not obj.coords[GRID_MAPPING].attrs:
+        raise GridError(
+            "The attributes of spatial_ref were dropped, and with them the CRS and the transform. "
+            "Keep them: da.drop_attrs(deep=False)."
+        )
     crs, base = _stored(obj)
     turned = base is not None and rotated(base)
     if base is None or turned:
@@ -331,12 +343,28 @@ def geobox_of(obj: xr.DataArray | xr.Dataset) -> GeoBox:
         lattice_y = lattice_x
     else:
         lattice_x, lattice_y = (base.c, base.a), (base.f, base.e)
-    x0, dx = _axis(np.asarray(obj["x"].values, dtype="float64"), "x", lattice_x)
-    y0, dy = _axis(np.asarray(obj["y"].values, dtype="float64"), "y", lattice_y)
+    xs, ys = (_numbers(obj, dim) for dim in ("x", "y"))
+    x0, dx = _axis(xs, "x", lattice_x)
+    y0, dy = _axis(ys, "y", lattice_y)
+    for dim, size, step, lattice in (("x", xs.size, dy, lattice_y), ("y", ys.size, dx, lattice_x)):
+        if size == 1 and lattice is not None and abs(abs(step / lattice[1]) - 1) > _UNIFORM:
+            _raise_one_pixel(
+                dim, "the other axis has steps that its pixels did not have in the file"
+            )
     affine = Affine(dx, 0.0, x0, 0.0, dy, y0)
     if turned and base is not None:
         affine = base @ affine
     return GeoBox((obj.sizes["y"], obj.sizes["x"]), affine, crs)
+
+
+def _numbers(obj: xr.DataArray | xr.Dataset, dim: str) -> np.ndarray:
+    labels = obj[dim].values
+    if labels.dtype.kind not in "iuf":
+        raise GridError(
+            f"The coordinate {dim!r} holds {type(labels.flat[0]).__name__}, not the numbers of a grid. "
+            f"Give it the centres of pixels: da.assign_coords({dim}=...)."
+        )
+    return labels.astype("float64")
 
 
 def _no_axis(obj: xr.DataArray | xr.Dataset, dim: str) -> str:
@@ -368,11 +396,11 @@ def _axis(values: np.ndarray, dim: str, lattice: tuple[float, float] | None) -> 
         raise GridError(f"The layer has no pixels along {dim!r}.")
     if size == 1:
         if lattice is None:
-            raise GridError(
-                f"One pixel along {dim!r} has no size of its own and the layer carries no "
-                f"GeoTransform. Keep at least two pixels."
-            )
-        step = lattice[1]
+            _raise_one_pixel(dim, "the layer carries no GeoTransform")
+        start, step = lattice
+        place = (values[0] - start) / step - 0.5
+        if not np.isfinite(place) or abs(place - round(place)) > _UNIFORM:
+            _raise_one_pixel(dim, "it lies between the pixels of the file")
     else:
         step = float(values[-1] - values[0]) / (size - 1)
         even = values[0] + step * np.arange(size)
@@ -407,6 +435,13 @@ def grid_like(like: xr.DataArray | xr.Dataset | GeoBox) -> GeoBox:
     )
 
 
+def _raise_one_pixel(dim: str, why: str) -> NoReturn:
+    raise GridError(
+        f"One pixel along {dim!r} has no size of its own, and {why}. Keep at least two pixels, or "
+        f"select the one before steps and coarsening."
+    )
+
+
 def band_dim(dims: Iterable[Hashable]) -> str | None:
     """Name of the band dimension: "band", or "band_<layer>" where layers have different bands."""
     names = (dim for dim in dims if isinstance(dim, str))
@@ -436,8 +471,42 @@ def kind_of(array: xr.DataArray) -> Kind:
 
 
 def classes_of(array: xr.DataArray) -> Classes | None:
-    """Classes of a label raster, or None."""
-    return Classes.from_attrs(array.attrs)
+    """Classes of a label raster, or None; a comparison has none.
+
+    Raises
+    ------
+    ClassesError
+        If the array was computed from a layer, so that its numbers may be other codes.
+    """
+    if array.dtype == bool:
+        return None
+    known = Classes.from_attrs(array.attrs)
+    if known is not None and computed(array):
+        raise ClassesError(
+            f"{array.name!r} was computed, and its attributes still name the {len(known)} classes of "
+            f"the layer it was computed from, whose codes it may not have any more. If it has, say "
+            f"so: da.geoxr.write_classes(label.geoxr.classes); if not, drop them: "
+            f"del da.attrs['flag_values'], da.attrs['flag_meanings']."
+        )
+    return known
+
+
+def made_here(array: xr.DataArray) -> bool:
+    """Whether geoxr made the layer that this array is, or was computed from."""
+    reference = array.coords.get(GRID_MAPPING)
+    if reference is None:
+        return "kind" in array.attrs and not {"y", "x"} <= set(array.dims)
+    return GRID_MAPPING in array.xindexes or reference.encoding.get("source") == MADE_HERE
+
+
+def computed(array: xr.DataArray) -> bool:
+    """Whether xarray made new numbers of those of a layer; to load it, or a part, does not.
+
+    xarray carries attributes through arithmetic. What changes numbers loses the encoding of the array,
+    or the index of its CRS.
+    """
+    untouched = GRID_MAPPING in array.xindexes and "grid_mapping" in array.encoding
+    return made_here(array) and not untouched
 
 
 def layer_attrs(

@@ -1,4 +1,4 @@
-"""Write CRS and classes onto layers; nothing is read or changed in place."""
+"""Write classes onto layers; nothing is read or changed in place."""
 
 from __future__ import annotations
 
@@ -7,15 +7,8 @@ from collections.abc import Mapping, Sequence
 import xarray as xr
 
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import GRID_MAPPING, geobox_of, parse_crs, spatial_ref
-from geoxr.typing import CRSLike, XarrayT
-
-
-def write_crs(obj: XarrayT, crs: CRSLike) -> XarrayT:
-    """Return a copy that says it is in `crs`; coordinates stay as they are."""
-    geobox = geobox_of(obj)
-    reference = spatial_ref(parse_crs(crs), geobox.affine)
-    return obj.assign_coords({GRID_MAPPING: reference})
+from geoxr.grid.geobox import GRID_MAPPING
+from geoxr.grid.index import guarded
 
 
 def write_classes(
@@ -23,4 +16,8 @@ def write_classes(
 ) -> xr.DataArray:
     """Return a label raster with these classes, in this order."""
     known = Classes.of(classes)
-    return da.assign_attrs(kind="categorical", **known.to_attrs())
+    layer = da.assign_attrs(kind="categorical", **known.to_attrs())
+    if GRID_MAPPING in da.coords:
+        layer = layer.assign_coords(guarded({GRID_MAPPING: da.coords[GRID_MAPPING].variable}))
+    layer.encoding = da.encoding | {"grid_mapping": GRID_MAPPING}
+    return layer

@@ -115,10 +115,11 @@ class InMemory:
     ) -> np.ndarray:
         """Return a part, as a view where that is possible; see `Pixels.take`."""
         rows, cols = window.slices
+        # A single band or time step stands for as many as are asked for.
         part = self.array[..., rows.start : rows.stop : step, cols.start : cols.stop : step]
-        if part.shape[0] > 1 or len(times) > 1:
+        if part.shape[0] > 1:
             part = part[as_slice(times)]
-        if part.shape[1] > 1 or len(bands) > 1:
+        if part.shape[1] > 1:
             part = part[:, as_slice(bands)]
         return part
 

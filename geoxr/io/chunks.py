@@ -10,7 +10,7 @@ import xarray as xr
 
 from geoxr.errors import ArgumentError
 from geoxr.grid.geobox import band_dim
-from geoxr.io.resolve import layer_behind
+from geoxr.io.unwrap import layer_behind
 
 #: A reader up to this size goes along with every task; a larger one is sent once [bytes].
 _SMALL = 1 << 14

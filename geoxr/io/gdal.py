@@ -7,8 +7,9 @@ import os
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import rasterio.windows
 import shapely
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
 from geoxr.errors import ArgumentError, MissingFileError, NotARasterError, ReadFailedError
@@ -26,18 +27,41 @@ from geoxr.grid.geobox import check_grid, parse_crs
 from geoxr.grid.placement import Placement
 from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window
+from geoxr.io.bytes import Stamp, check_unchanged, stamp_of
+from geoxr.io.facts import BandFacts, band_names, classes_in, palette_of, storable
+from geoxr.io.geotiff import GeotiffReader, own_reader
+from geoxr.io.holes import Hole, read_failed, warn_skipped
 from geoxr.io.placement import read_placement
-from geoxr.io.reader import mark_valid, reduce_valid
+from geoxr.io.reader import fill_of, mark_valid, reduce_valid
 from geoxr.options import options
 from geoxr.typing import PathLike
 
 #: Types that GDAL has and NumPy has not, and those rasterio reads them into.
 _IN_MEMORY = {"complex_int16": "complex64", "complex_int32": "complex128"}
+#: Rasters inside a file that a message names.
+_MOST_PARTS = 8
 
 
 @dataclass(frozen=True)
 class GdalReader:
-    """Some bands of one file; see `WindowReader`."""
+    """Some bands of one file; see `WindowReader`.
+
+    Parameters
+    ----------
+    indexes : tuple of int
+        Numbers of the bands in the file, from 1.
+    stamp : (int, int)
+        When the file was written, and its size.
+    marks : tuple, optional
+        Nodata of each band, where bands have different ones.
+    mask_band : bool
+        Whether a mask that is no band of the file says what is valid.
+    alpha : int
+        Number of the band that is a mask of the others, from 1; 0 where there is none. Where it is
+        read like any other band it is taken for data: aerial images have near infrared there.
+    skip : bool
+        Whether blocks that cannot be read are holes instead of errors.
+    """
 
     path: str
     indexes: tuple[int, ...]
@@ -45,10 +69,20 @@ class GdalReader:
     dtype: np.dtype
     bands: tuple[str, ...]
     nodata: float | int | None
-    masked: bool
-    stamp: tuple[int, int]
+    stamp: Stamp
+    marks: tuple[float | int | None, ...] | None = None
+    mask_band: bool = False
+    alpha: int = 0
+    skip: bool = False
 
     times = None
+
+    @property
+    def masked(self) -> bool:
+        """Whether pixels alone do not tell validity."""
+        marked = self.nodata is not None or self.dtype.kind in "fc"
+        unmarked_holes = self.skip and not marked
+        return self.mask_band or self.alpha > 0 or self.marks is not None or unmarked_holes
 
     @property
     def footprint(self) -> shapely.Geometry:
@@ -66,48 +100,164 @@ class GdalReader:
         step: int = 1,
     ) -> None:
         """Read a window; see `WindowReader.read`."""
-        indexes = [self.indexes[band] for band in bands]
-        area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-        shape = (len(bands), *out.shape[2:])
+        good = None if valid is None else valid[0]
         try:
-            file = _handle(self.path, self.stamp)
-            for time in range(len(times)):
-                if out[time].dtype == self.dtype and out[time].flags.c_contiguous:
-                    file.read(indexes, window=area, out=out[time])
-                else:
-                    out[time] = file.read(indexes, window=area, out_shape=shape)
-                if valid is not None and self.masked:
-                    mask = file.read_masks(indexes, window=area, out_shape=shape) != 0
-                    if self.dtype.kind in "fc":
-                        mask &= np.isfinite(out[time])
-                    reduce_valid(mask, valid[time])
-        except RasterioError as error:
-            raise ReadFailedError(
-                f"{self.path}: rows {window.row}-{window.stop[0]}, columns {window.col}-"
-                f"{window.stop[1]} cannot be read ({error}). The file may be truncated."
-            ) from error
-        if valid is not None and not self.masked:
-            mark_valid(out, self.nodata, valid)
+            self._read(window, out[0], good, bands)
+        except (RasterioError, ReadFailedError) as error:
+            if not self.skip:
+                if isinstance(error, ReadFailedError):
+                    raise
+                raise read_failed(self.path, (window, _reason(error))) from error
+            self._read_blocks(window, out[0], good, bands, step)
+        for time in range(1, len(times)):
+            out[time] = out[0]
+            if valid is not None:
+                valid[time] = valid[0]
+
+    def _read(
+        self, window: Window, out: np.ndarray, valid: np.ndarray | None, bands: tuple[int, ...]
+    ) -> None:
+        """Fill pixels and validity, (band, height, width) each."""
+        indexes = [self.indexes[band] for band in bands]
+        file, area = _handle(self.path, self.stamp), _area(window)
+        if out.dtype == self.dtype and out.flags.c_contiguous:
+            file.read(indexes, window=area, out=out)
+        else:
+            out[...] = file.read(indexes, window=area, out_shape=out.shape)
+        if valid is None:
+            return
+        alpha = None
+        if self.alpha and self.alpha not in indexes:
+            alpha = file.read([self.alpha], window=area, out_shape=(1, *out.shape[1:]))
+        self.judge(window, out, valid, bands, alpha)
+
+    def judge(
+        self,
+        window: Window,
+        pixels: np.ndarray,
+        valid: np.ndarray,
+        bands: tuple[int, ...],
+        alpha: np.ndarray | None,
+    ) -> None:
+        """Write into `valid` (band or 1, height, width) which `pixels` may be used.
+
+        Parameters
+        ----------
+        alpha : array (1, height, width), optional
+            Pixels of the alpha band, unless it is one of the bands read.
+
+        Raises
+        ------
+        ReadFailedError
+            If the mask cannot be read.
+        """
+        if self.marks is not None and not self.mask_band:
+            good = np.empty(pixels.shape, bool)
+            for i, band in enumerate(bands):
+                mark_valid(pixels[None, i : i + 1], self.marks[band], good[None, i : i + 1])
+            reduce_valid(good, valid)
+            return
+        mark_valid(pixels[None], None if self.masked else self.nodata, valid[None])
+        if alpha is not None:
+            valid &= alpha != 0
+        if self.mask_band:
+            good = np.empty(valid.shape, bool)
+            indexes = [self.indexes[band] for band in bands]
+            try:
+                file = _handle(self.path, self.stamp)
+                mask = file.read_masks(indexes, window=_area(window), out_shape=pixels.shape)
+            except RasterioError as error:
+                raise read_failed(self.path, (window, f"its mask: {_reason(error)}")) from error
+            reduce_valid(mask != 0, good)
+            valid &= good
+
+    def _read_blocks(
+        self,
+        window: Window,
+        out: np.ndarray,
+        valid: np.ndarray | None,
+        bands: tuple[int, ...],
+        step: int,
+    ) -> None:
+        """Read block by block and leave holes where that fails."""
+        holes: list[Hole] = []
+        for part, ys, xs in self._blocks(window, step):
+            good = None if valid is None else valid[:, ys, xs]
+            try:
+                self._read(part, out[:, ys, xs], good, bands)
+            except (RasterioError, ReadFailedError) as error:
+                out[:, ys, xs] = fill_of(self)
+                if good is not None:
+                    good[...] = False
+                holes.append((part, _reason(error)))
+        if holes:
+            warn_skipped(self.path, holes)
+
+    def _blocks(self, window: Window, step: int) -> Iterator[tuple[Window, slice, slice]]:
+        """Cut a window along the blocks of the file, or into groups of cells where there is a step."""
+        try:
+            height, width = _handle(self.path, self.stamp).block_shapes[0]
+        except (RasterioError, ReadFailedError):
+            height, width = window.stop
+        if step > 1:
+            height, width = max(height // step, 1), max(width // step, 1)
+            shape = -(-window.height // step), -(-window.width // step)
+            cells = _cut(0, shape[0], height), _cut(0, shape[1], width)
+        else:
+            cells = (
+                _cut(window.row, window.stop[0], height),
+                _cut(window.col, window.stop[1], width),
+            )
+        for ys in cells[0]:
+            for xs in cells[1]:
+                top, left = ys.start * step, xs.start * step
+                bottom = min(ys.stop * step, window.height)
+                right = min(xs.stop * step, window.width)
+                yield (
+                    Window(window.row + top, window.col + left, bottom - top, right - left),
+                    ys,
+                    xs,
+                )
+
+
+def _reason(error: Exception) -> str:
+    """Return what GDAL says: rasterio's own words are "see previous exception"."""
+    return str(error.__cause__ or error)
+
+
+def _cut(start: int, stop: int, size: int) -> list[slice]:
+    """Cut positions along multiples of `size`, and count them from `start`."""
+    edges = [start, *range((start // size + 1) * size, stop, size), stop]
+    return [slice(a - start, b - start) for a, b in pairwise(edges)]
+
+
+def _area(window: Window) -> rasterio.windows.Window:
+    return rasterio.windows.Window(window.col, window.row, window.width, window.height)
 
 
 @dataclass(frozen=True)
 class FileInfo:
     """A reader with what else its file says.
 
+    `units`, `scale` and `offset` are those of the first band, `facts` those of each.
+
     Where there is a `placement`, the reader delivers the image as it is, without CRS, and
     `geoxr.warp.placed.place` puts it on a regular grid.
     """
 
-    reader: GdalReader
+    reader: GdalReader | GeotiffReader
     classes: Classes | None
     palette: tuple[str, ...]
     units: str | None
     scale: float
     offset: float
+    facts: tuple[BandFacts, ...]
     placement: Placement | None = None
 
 
-def open_file(path: PathLike, *, crs: CRS | None = None, nodata: float | None = None) -> FileInfo:
+def open_file(
+    path: PathLike, *, crs: CRS | None = None, nodata: float | None = None, skip: bool = False
+) -> FileInfo:
     """Look into the header of a file.
 
     Parameters
@@ -116,6 +266,8 @@ def open_file(path: PathLike, *, crs: CRS | None = None, nodata: float | None = 
         Instead of the CRS that the file names.
     nodata : float, optional
         Instead of the nodata value that the file names.
+    skip : bool
+        Whether blocks that cannot be read are holes instead of errors.
 
     Raises
     ------
@@ -134,7 +286,7 @@ def open_file(path: PathLike, *, crs: CRS | None = None, nodata: float | None = 
     name = os.path.abspath(name) if local else name
     try:
         with _quiet(), rasterio.open(name, sharing=False) as file:
-            return _inspect(name, file, crs, nodata)
+            return _inspect(name, file, crs, nodata, skip)
     except RasterioIOError as error:
         raise NotARasterError(
             f"{name} is not a raster that GDAL can open ({error}). geoxr reads GeoTIFF, COG, "
@@ -142,91 +294,62 @@ def open_file(path: PathLike, *, crs: CRS | None = None, nodata: float | None = 
         ) from error
 
 
+def _parts(name: str, parts: Sequence[str]) -> str:
+    """Say which rasters are inside a file that is none itself."""
+    if not parts:
+        return f"{name} has no bands. gx.open_vector opens vectors, xr.open_dataset other arrays."
+    calls = [f"gx.open_raster({part!r})" for part in parts[:_MOST_PARTS]]
+    more = f", and {len(parts) - _MOST_PARTS} more" if len(parts) > _MOST_PARTS else ""
+    return (
+        f"{name} has no bands of its own but {len(parts)} rasters inside. Open one of them: "
+        f"{', '.join(calls)}{more}."
+    )
+
+
 def _inspect(
-    name: str, file: rasterio.DatasetReader, crs: CRS | None, nodata: float | None
+    name: str, file: rasterio.DatasetReader, crs: CRS | None, nodata: float | None, skip: bool
 ) -> FileInfo:
     if file.count == 0:
-        inside = ", ".join(file.subdatasets[:3]) or "nothing"
-        raise NotARasterError(f"{name} has no bands of its own. Open one of its parts: {inside}.")
+        raise NotARasterError(_parts(name, file.subdatasets))
     placement = read_placement(name, file, crs)
     if placement is not None:
         crs = None  # of the map, not of the image
     elif crs is None and file.crs is not None:
         crs = parse_crs(file.crs)
     dtype = np.result_type(*(_IN_MEMORY.get(name, name) for name in file.dtypes))
-    marks = file.nodatavals
-    palette = _palette(file)
-    given = nodata is not None
     if nodata is not None and storable(nodata, dtype) is None:
         raise ArgumentError(f"nodata is {nodata!r}, but no pixel of type {dtype} can have it.")
-    nodata = nodata if given else marks[0]
+    given = nodata is not None
+    marks = tuple(storable(nodata if given else mark, dtype) for mark in file.nodatavals)
+    palette = palette_of(file)
+    differ = len(set(map(repr, marks))) > 1
     flags = {flag for band in file.mask_flag_enums for flag in band}
-    masked = not given and (
-        MaskFlags.per_dataset in flags or MaskFlags.alpha in flags or len(set(map(str, marks))) > 1
-    )
+    alpha = 0
+    if MaskFlags.alpha in flags and ColorInterp.alpha in file.colorinterp:
+        alpha = file.colorinterp.index(ColorInterp.alpha) + 1
     reader = GdalReader(
         path=name,
         indexes=tuple(file.indexes),
         geobox=check_grid(GeoBox(file.shape, file.transform, crs), name),
         dtype=dtype,
-        bands=_band_names(file.descriptions),
-        nodata=storable(nodata, dtype),
-        masked=masked,
-        stamp=_stamp(name),
+        bands=band_names(file.descriptions),
+        nodata=None if differ else marks[0],
+        stamp=stamp_of(name),
+        marks=marks if differ else None,
+        mask_band=not given and MaskFlags.per_dataset in flags and not alpha,
+        alpha=0 if given else alpha,
+        skip=skip,
     )
-    return FileInfo(
-        reader, _classes(file), palette, file.units[0], file.scales[0], file.offsets[0], placement
+    best: GdalReader | GeotiffReader = own_reader(reader, file) or reader
+    facts = tuple(
+        BandFacts(units or "DN", scale, offset, mark)
+        for units, scale, offset, mark in zip(
+            file.units, file.scales, file.offsets, marks, strict=True
+        )
     )
-
-
-def _band_names(descriptions: tuple[str | None, ...]) -> tuple[str, ...]:
-    names = [text or str(i) for i, text in enumerate(descriptions, 1)]
-    distinct = len(set(names)) == len(names)
-    return tuple(names if distinct else map(str, range(1, len(names) + 1)))
-
-
-def storable(nodata: float | None, dtype: np.dtype) -> float | int | None:
-    """Return a nodata value as a number of `dtype`; None if no pixel can have it."""
-    if nodata is None:
-        return None
-    if dtype.kind in "iu":
-        info = np.iinfo(dtype)
-        whole = nodata == nodata and float(nodata).is_integer() and info.min <= nodata <= info.max
-        return int(nodata) if whole else None
-    return float(dtype.type(nodata).real) if dtype.kind in "fc" else None
-
-
-def _palette(file: rasterio.DatasetReader) -> tuple[str, ...]:
-    """Colours of the values 0, 1, ... as "#rrggbb"; empty if the file has none."""
-    try:
-        table = file.colormap(1)
-    except ValueError:
-        return ()
-    last = max((value for value, color in table.items() if any(color[:3])), default=-1)
-    black = (0, 0, 0)
-    return tuple("#{:02x}{:02x}{:02x}".format(*table.get(v, black)[:3]) for v in range(last + 1))
-
-
-def _classes(file: rasterio.DatasetReader) -> Classes | None:
-    """Classes that the file names in its tags, as `to_cog` writes them."""
-    tags = file.tags(1)
-    if "flag_values" not in tags or "flag_meanings" not in tags:
-        return None
-    values = [int(value) for value in tags["flag_values"].split()]
-    return Classes.from_attrs({**tags, "flag_values": values})
-
-
-#: Path of a file and when it was written, with its size: another file may come under its name.
-_Key = tuple[str, tuple[int, int]]
-
-
-def _stamp(path: str) -> tuple[int, int]:
-    """When a local file was written [ns], and its size [bytes]; zeros elsewhere."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return 0, 0
-    return status.st_mtime_ns, status.st_size
+    classes = classes_in(file, palette)
+    units, scale, offset = file.units[0], file.scales[0], file.offsets[0]
+    return FileInfo(best, classes, palette, units, scale, offset, facts, placement)
 
 
 class _Handles(threading.local):
@@ -234,24 +357,21 @@ class _Handles(threading.local):
 
     def __init__(self) -> None:
         self.process = os.getpid()
-        self.files: OrderedDict[_Key, rasterio.DatasetReader] = OrderedDict()
+        self.files: OrderedDict[tuple[str, Stamp], rasterio.DatasetReader] = OrderedDict()
 
 
 _handles = _Handles()
 _opening = threading.Lock()
 
 
-def _handle(path: str, stamp: tuple[int, int]) -> rasterio.DatasetReader:
+def _handle(path: str, stamp: Stamp) -> rasterio.DatasetReader:
     if _handles.process != os.getpid():
         # Forked: the parent owns these handles, and closing them here would close its files.
         _handles.process, _handles.files = os.getpid(), OrderedDict()
+    check_unchanged(path, stamp)
     files = _handles.files
     file = files.pop((path, stamp), None)
     if file is None:
-        if stamp != _stamp(path):
-            raise ReadFailedError(
-                f"{path} was changed or removed after it was opened. Open the layer again."
-            )
         with _quiet():
             file = rasterio.open(path, sharing=False)
         while len(files) >= options.open_files:

@@ -22,11 +22,11 @@ from geoxr.grid.geobox import (
     kind_of,
     layer_attrs,
 )
-from geoxr.grid.window import Window
+from geoxr.grid.index import guarded
 from geoxr.io import tokens
-from geoxr.io.parallel import read_in_threads
-from geoxr.io.reader import PIECE, WindowReader
-from geoxr.options import options
+from geoxr.io.picks import positions, read_picked
+from geoxr.io.reader import WindowReader
+from geoxr.options import format_bytes, options
 from geoxr.typing import Kind
 
 tokens.register()
@@ -78,13 +78,15 @@ class LayerArray(BackendArray):
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         picks = dict(zip(self.dims, key, strict=True))
-        where = {dim: _positions(picks.get(dim, 0), size) for dim, size in self._sizes().items()}
+        where = {dim: positions(picks.get(dim, 0), size) for dim, size in self._sizes().items()}
         shape = tuple(len(where[dim]) for dim in DIMS)
         self._check_size(shape)
         out = np.empty(shape, self.dtype)
         if out.size:
-            bands, times = tuple(where["band"]), tuple(where["time"])
-            _fill(self.reader, out, bands, times, where["y"], where["x"])
+            read_picked(
+                self.reader, out, None, bands=tuple(where["band"]), times=tuple(where["time"]),
+                rows=where["y"], cols=where["x"],
+            )  # fmt: skip
         dropped = tuple(
             i for i, dim in enumerate(DIMS) if dim not in picks or (np.ndim(picks[dim]) == 0
             and not isinstance(picks[dim], slice))
@@ -101,53 +103,22 @@ class LayerArray(BackendArray):
             return
         limit = options.read_limit()
         if size > limit:
+            sides = dict(zip(DIMS, shape, strict=True))
+            listed = ", ".join(f"{dim}: {sides[dim]}" for dim in self.dims)
+            side = _fitting(limit, size, sides)
             raise TooLargeError(
-                f"This operation reads {' x '.join(map(str, shape))} pixels ({DIMS}) at once: "
-                f"{size / 2**30:.2f} GiB, more than options.max_read = {limit / 2**30:.2f} GiB. "
-                f"Work in pieces with da.geoxr.chunk(), take a part with da.isel(y=slice(0, 4096), "
-                f"x=slice(0, 4096)), or write it out with ds.geoxr.to_zarr(path)."
+                f"This operation reads ({listed}) pixels of {self.dtype} at once: "
+                f"{format_bytes(size)}, more than options.max_read = {format_bytes(limit)}. Work in "
+                f"pieces with da.geoxr.chunk({min(side, 2048)}), take a part with "
+                f"da.isel(y=slice(0, {side}), x=slice(0, {side})), or write it out with "
+                f"da.geoxr.to_zarr(path)."
             )
 
 
-def _positions(pick: Any, size: int) -> range | list[int]:
-    if isinstance(pick, slice):
-        return range(*pick.indices(size))
-    return [int(i) + (size if i < 0 else 0) for i in np.atleast_1d(pick)]
-
-
-def _fill(
-    reader: WindowReader,
-    out: np.ndarray,
-    bands: tuple[int, ...],
-    times: tuple[int, ...],
-    rows: range | list[int],
-    cols: range | list[int],
-) -> None:
-    """Read rows and columns in any order, through windows of a bounded number of pixels."""
-    col, width = min(cols), max(cols) - min(cols) + 1
-    straight_cols = isinstance(cols, range) and cols.step == 1
-    straight = straight_cols and isinstance(rows, range) and rows.step == 1
-    if straight:
-        window = Window(rows[0], col, len(rows), width)
-        read_in_threads(reader, window, out, None, bands=bands, times=times)
-        return
-    layers = len(bands) * len(times)
-    room = max(PIECE // (width * layers), 1)
-    start = 0
-    while start < len(rows):
-        stop = start + 1
-        low = high = rows[start]
-        while stop < len(rows):
-            new_low, new_high = min(low, rows[stop]), max(high, rows[stop])
-            # Rows far apart are read one by one, not with everything between them.
-            if new_high - new_low + 1 > min(room, 64 * (stop - start + 1)):
-                break
-            low, high, stop = new_low, new_high, stop + 1
-        piece = np.empty((len(times), len(bands), high - low + 1, width), out.dtype)
-        reader.read(Window(low, col, high - low + 1, width), piece, None, bands=bands, times=times)
-        picked = piece[:, :, [row - low for row in rows[start:stop]]]
-        out[:, :, start:stop] = picked if straight_cols else picked[..., [c - col for c in cols]]
-        start = stop
+def _fitting(limit: int, size: int, sides: Mapping[str, int]) -> int:
+    """Side of a square that may be read, a power of two [pixel]."""
+    area = sides["y"] * sides["x"] * limit / size
+    return 1 << max(int(math.log2(max(area, 1)) / 2), 0)
 
 
 #: Attributes that mark missing pixels; those of a layer come from its reader.
@@ -180,13 +151,15 @@ def as_layer(
     dims = tuple(band if dim == "band" else dim for dim in own)
     data = indexing.LazilyIndexedArray(LayerArray(reader, own))
     metadata = layer_attrs(kind=kind, nodata=reader.nodata, classes=classes, extra=attrs or {})
-    variable = xr.Variable(dims, data, metadata, encoding={"grid_mapping": GRID_MAPPING})
-    labels = dict(coords) if coords is not None else coords_of(reader.geobox)
+    variable = xr.Variable(dims, data, metadata)
+    labels = dict(coords if coords is not None else coords_of(reader.geobox))
     if band is not None:
         labels[band] = xr.Variable(band, np.array(reader.bands))
     if reader.times is not None:
         labels["time"] = xr.Variable("time", np.array(reader.times, dtype="datetime64[ns]"))
-    return xr.DataArray(variable, coords=labels, name=name)
+    layer = xr.DataArray(variable, coords=guarded(labels), name=name)
+    layer.encoding = {"grid_mapping": GRID_MAPPING}
+    return layer
 
 
 def layer_like(

@@ -10,10 +10,11 @@ import xarray as xr
 
 from geoxr.errors import ArgumentError, MissingFileError, NotARasterError
 from geoxr.grid.adopt import PLACING, adopt
-from geoxr.grid.geobox import GRID_MAPPING, coords_of, geobox_of, nodata_of
+from geoxr.grid.geobox import GRID_MAPPING, coords_of, geobox_of
 from geoxr.io.array import ArrayReader
 from geoxr.io.layer import grid_coords, layer_like
-from geoxr.io.resolve import canonical, pixels_of, storable_nodata, times_of
+from geoxr.io.resolve import canonical, stored_nodata, times_of
+from geoxr.io.unwrap import pixels_of
 from geoxr.typing import PathLike
 
 
@@ -129,7 +130,7 @@ def _attributes(array: xr.DataArray) -> dict[Hashable, Any]:
     attrs = {key: value for key, value in array.attrs.items() if key not in PLACING}
     for key in ("nodata", "_FillValue", "missing_value"):
         attrs.pop(key, None)
-    nodata = storable_nodata(nodata_of(array), array.dtype)
+    nodata = stored_nodata(array)
     if nodata is not None:
         attrs["nodata"] = nodata
     scale, offset = attrs.pop("scale_factor", None), attrs.pop("add_offset", None)

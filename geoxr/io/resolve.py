@@ -1,24 +1,40 @@
-"""From a DataArray back to the reader behind it: the only file that unwraps xarray's private data."""
+"""From a DataArray back to the reader behind it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
-from xarray.backends import BackendArray
-from xarray.core import indexing
 
-from geoxr.errors import GridError, ValidityError
+from geoxr.errors import CRSMismatchError, GridError, ValidityError
 from geoxr.grid.adopt import adopt
-from geoxr.grid.geobox import band_dim, geobox_of, nodata_of
-from geoxr.io.array import ArrayReader, Indexed, InMemory, Pixels
+from geoxr.grid.geobox import (
+    GRID_MAPPING,
+    band_dim,
+    computed,
+    crs_name,
+    geobox_of,
+    kind_of,
+    made_here,
+    nodata_of,
+    parse_crs,
+    same_crs,
+    spatial_ref,
+)
+from geoxr.grid.index import guarded
+from geoxr.io.array import ArrayReader
+from geoxr.io.facts import storable
 from geoxr.io.layer import DIMS, LayerArray
+from geoxr.io.picks import Picked
 from geoxr.io.reader import WindowReader
-from geoxr.io.views import Cropped, Validity
-from geoxr.io.zarr import Axis, StoredArray, local_directory
+from geoxr.io.unwrap import as_stored, layer_behind, picks_of, pixels_of, why_slow, with_reader
+from geoxr.io.views import Cropped, Labelled
+from geoxr.typing import CRSLike, XarrayT
 
 
 @dataclass(frozen=True)
@@ -59,43 +75,42 @@ def resolve(
     """
     array = adopt(array)
     geobox = geobox_of(array)
-    data = _lazy(array.variable._data)
-    if isinstance(data, indexing.LazilyIndexedArray) and isinstance(data.array, LayerArray):
-        reader = _sliced(data.array, data.key.tuple, geobox)
+    layer = layer_behind(array.variable)
+    if layer is not None:
+        _check_crs(array, layer.reader.geobox.crs, geobox.crs)
+        reader = _selected(array.variable, layer, geobox)
         if reader is not None:
-            return Resolved(reader, None)
-        through = _array_reader(array, geobox, validity)
-        return Resolved(through, "it was picked with steps or lists")
+            return Resolved(_labelled(reader, array), _slow_source(reader))
     if not trust_nodata:
         _check_validity(array, validity)
-    reader = _array_reader(array, geobox, validity)
-    return Resolved(reader, _why_slow(reader))
+    through = _array_reader(array, geobox, validity)
+    reason = _slow_source(through) if layer is None else "its dimensions were exchanged"
+    return Resolved(through, reason)
 
 
-def _lazy(data: Any) -> Any:
-    """Take off what `xarray.open_dataset` wraps around lazy data, while nothing was read or written."""
-    while (isinstance(data, indexing.MemoryCachedArray)
-           or (isinstance(data, indexing.CopyOnWriteArray) and not data._copied)):  # fmt: skip
-        data = data.array
-    return data
+def _slow_source(reader: WindowReader) -> str | None:
+    """Why one of the arrays at the ends of a tree of readers is slow, if one is."""
+    if isinstance(reader, ArrayReader):
+        return why_slow(reader.pixels)
+    sources: tuple[WindowReader, ...] = getattr(reader, "sources", ())
+    if not sources and hasattr(reader, "source"):
+        sources = (reader.source,)
+    return next(filter(None, map(_slow_source, sources)), None)
 
 
-def _why_slow(reader: ArrayReader) -> str | None:
-    """Say why windows do not come straight from memory or a file, if so."""
-    if not isinstance(reader.pixels, Indexed):
-        return None
-    data = reader.pixels.data
-    if hasattr(data, "dask"):
-        return "it is a dask array, and a graph is computed for every window"
-    return f"xarray decodes or indexes it ({type(_lazy(data)).__name__}) for every window"
+def nodata(array: xr.DataArray) -> float | int | None:
+    """Number that marks missing pixels of a layer, or None.
 
-
-def layer_behind(variable: xr.Variable) -> LayerArray | None:
-    """Return the array of a reader that a variable still is or picks from, or None."""
-    data: Any = variable._data
-    while data is not None and not isinstance(data, LayerArray):
-        data = getattr(data, "array", None)
-    return data
+    Raises
+    ------
+    ValidityError
+        If `array` was computed or loaded, so that its attribute may mark nothing any more.
+    """
+    layer = layer_behind(array.variable)
+    if layer is not None:
+        return layer.reader.nodata
+    _check_validity(array, None)
+    return None if array.dtype == bool else nodata_of(array)
 
 
 def _check_validity(array: xr.DataArray, validity: xr.DataArray | None) -> None:
@@ -106,57 +121,91 @@ def _check_validity(array: xr.DataArray, validity: xr.DataArray | None) -> None:
     if layer is not None:
         if layer.reader.masked:
             raise ValidityError(
-                f"{array.name!r} was transposed or picked point by point, which loses the mask that "
-                f"says where it is valid. Turn it back, or work on the layer before that."
+                f"The dimensions of {array.name!r} were exchanged or its pixels picked one by one, "
+                f"which loses the mask that says where it is valid. Work on the layer before that."
             )
         return
+    if made_here(array) and "kind" not in array.attrs and array.dtype != bool:
+        raise ValidityError(
+            f"{array.name!r} was computed, which dropped its attributes, so nobody knows which pixels "
+            f"are missing. Say what marks them: da.geoxr.write_nodata(0), or float('nan') for NaN; or "
+            f"that nothing does: da.assign_attrs(kind='continuous')."
+        )
     number = nodata_of(array)
-    if array.dtype.kind in "fcb" or number is None or _as_stored(array.variable):
+    # A comparison has an answer everywhere: False where it was asked of a missing pixel.
+    if number is None or number != number or array.dtype == bool or as_stored(array.variable):
         return
     raise ValidityError(
-        f"{array.name!r} was computed or loaded, so its attribute nodata = {number} "
-        f"may no longer mark missing pixels. If it does, say so: da.geoxr.write_nodata("
-        f"{number}); if not, drop it: del da.attrs['nodata']. Or keep the layer lazy."
+        f"{array.name!r} was computed or loaded, so its attribute nodata = {number} may no longer "
+        f"mark missing pixels. If it does, say so: da.geoxr.write_nodata({number}); if not, or if NaN "
+        f"marks them, drop it: del da.attrs['nodata']. Or keep the layer lazy."
     )
 
 
-def _as_stored(variable: xr.Variable) -> bool:
-    """Whether the numbers of a variable are still those of a file, not even decoded."""
-    data = _lazy(variable._data)
-    lazy = indexing.LazilyIndexedArray | indexing.LazilyVectorizedIndexedArray
-    return isinstance(data, lazy) and isinstance(data.array, BackendArray)
+def _check_crs(array: xr.DataArray, pixels: CRS | None, written: CRS | None) -> None:
+    """Raise if the CRS coordinate of another layer came over this one.
 
-
-def _sliced(array: LayerArray, key: tuple[Any, ...], geobox: GeoBox) -> WindowReader | None:
-    """Express indexing by unit-step slices, and picks of bands and times, as a reader."""
-    picks = dict(zip(array.dims, key, strict=True))
-    spans = []
-    for dim in ("y", "x"):
-        pick = picks[dim]
-        if not isinstance(pick, slice):
-            return None
-        span = range(*pick.indices(array.shape[array.dims.index(dim)]))
-        if span.step != 1:
-            return None
-        spans.append(span)
-    bands = _positions(picks.get("band"), len(array.reader.bands))
-    times = _positions(picks.get("time"), len(array.reader.times or (0,)))
-    one_time = isinstance(picks.get("time"), int | np.integer)
-    # The grid says what is so: coordinates or CRS may have been written anew.
-    if geobox == array.reader.geobox and bands is None and times is None and not one_time:
-        return array.reader
-    return Cropped(
-        array.reader, geobox, spans[0].start, spans[1].start, bands, times, timeless=one_time
+    ``ds["name"] = layer``, ``assign_coords`` and ``join="override"`` do that without asking an index.
+    """
+    if pixels is None or written is None or same_crs(pixels, written):
+        return
+    raise CRSMismatchError(
+        f"The pixels of {array.name!r} are in {crs_name(pixels)}, but its coordinate spatial_ref says "
+        f"{crs_name(written)}. It came from another layer, by assignment or an override. Put layers "
+        f"together with gx.merge({{...}}), which aligns them; if the coordinate is right, say so: "
+        f'da.geoxr.write_crs("{crs_name(written)}").'
     )
 
 
-def _positions(pick: Any, size: int) -> tuple[int, ...] | None:
-    if pick is None:
+def _selected(variable: xr.Variable, layer: LayerArray, geobox: GeoBox) -> WindowReader | None:
+    """Express slices, steps, flips, lists and transposition of a layer as a reader of its own."""
+    picks = picks_of(variable, layer)
+    if picks is None:
         return None
-    if isinstance(pick, slice):
-        span = range(*pick.indices(size))
-        return None if span == range(size) else tuple(span)
-    return tuple(int(i) for i in np.atleast_1d(pick))
+    source = layer.reader
+    rows, cols = _as_range(picks["y"]), _as_range(picks["x"])
+    if rows is None or cols is None:
+        return None
+    bands = _unless_all(picks.get("band"), len(source.bands))
+    times = _unless_all(picks.get("time"), len(source.times or (0,)))
+    timeless = source.times is not None and "time" not in variable.dims
+    straight = rows.step == cols.step == 1
+    # The grid says what is so: coordinates or CRS may have been written anew.
+    if straight and geobox == source.geobox and bands is None and times is None and not timeless:
+        return source
+    corner = (rows.start, cols.start) if straight else (0, 0)
+    if not straight:
+        source = Picked(source, geobox, rows, cols)
+    return Cropped(source, geobox, *corner, bands, times, timeless=timeless)
+
+
+def _labelled(reader: WindowReader, array: xr.DataArray) -> WindowReader:
+    """Name bands and time steps as the coordinates do, which may have been written anew."""
+    bands, times = reader.bands, reader.times
+    names, dates = bands, times
+    dim = band_dim(array.dims)
+    if dim is not None and dim in array.coords:
+        names = tuple(str(label) for label in array[dim].values)
+    if times is not None and "time" in array.coords and array["time"].dtype.kind == "M":
+        labels = array["time"].values
+        same = np.array_equal(labels, np.array(times, labels.dtype))
+        dates = times if same else tuple(labels)
+    return reader if (names, dates) == (bands, times) else Labelled(reader, names, dates)
+
+
+def _as_range(picked: Sequence[int]) -> range | None:
+    """Evenly spaced positions as a range, else None."""
+    if isinstance(picked, range) and len(picked) > 1:
+        return picked
+    first, step = picked[0], picked[1] - picked[0] if len(picked) > 1 else 1
+    even = range(first, first + step * len(picked), step) if step else range(0)
+    return even if list(picked) == list(even) else None
+
+
+def _unless_all(picked: Sequence[int] | None, size: int) -> tuple[int, ...] | None:
+    if picked is None or list(picked) == list(range(size)):
+        return None
+    return tuple(picked)
 
 
 def _array_reader(
@@ -165,77 +214,21 @@ def _array_reader(
     layer = layer_behind(array.variable)
     bands, variable = canonical(array)
     nodata = layer.reader.nodata if layer is not None else None
-    if layer is None and _as_stored(array.variable):
-        nodata = storable_nodata(nodata_of(array), array.dtype)
+    if layer is None and as_stored(array.variable):
+        nodata = stored_nodata(array)
     good = None if validity is None else pixels_of(canonical(adopt(validity))[1])
-    if good is None and layer is not None and layer.reader.masked:
-        stepped = _stepped_validity(array.variable, layer)
-        good = None if stepped is None else pixels_of(stepped)
     return ArrayReader(pixels_of(variable), geobox, bands, times_of(array), nodata, good)
 
 
-def storable_nodata(value: Any, dtype: np.dtype) -> float | int | None:
-    """Return a stored fill value as a number that marks pixels of `dtype`; None if it marks none.
+def stored_nodata(array: xr.DataArray) -> float | int | None:
+    """Return the fill value that an array was stored with, as a number that marks its pixels.
 
     NaN marks none, since it is invalid without being named.
     """
-    if value is None or np.size(value) != 1 or dtype.kind not in "iufc":
+    value = nodata_of(array)
+    if not isinstance(value, int | float) or value != value:
         return None
-    number = np.asarray(value).item()
-    if not isinstance(number, int | float) or number != number:
-        return None
-    if dtype.kind in "iu":
-        info = np.iinfo(dtype)
-        if not (float(number).is_integer() and info.min <= number <= info.max):
-            return None
-    return dtype.type(number).item()
-
-
-def pixels_of(variable: xr.Variable) -> Pixels:
-    """Find the quickest way to the numbers of a variable with dimensions out of time, band, y, x."""
-    data = _lazy(variable._data)
-    dims = tuple(map(str, variable.dims))
-    if isinstance(data, indexing.NumpyIndexingAdapter):
-        data = data.array
-    if isinstance(data, np.ndarray):
-        return InMemory.of(dims, data)
-    return _stored(dims, data) or Indexed(dims, variable._data)
-
-
-def _stored(dims: tuple[str, ...], data: Any) -> StoredArray | None:
-    """Find the Zarr array in local files that xarray would index without decoding anything."""
-    if not isinstance(data, indexing.LazilyIndexedArray):
-        return None
-    from xarray.backends.zarr import ZarrArrayWrapper
-
-    if not isinstance(data.array, ZarrArrayWrapper):
-        return None
-    array = data.array.get_array()
-    root = local_directory(array.store)
-    if root is None or array.dtype != data.dtype:
-        return None
-    names = iter(dims)
-    axes = []
-    for pick, size in zip(data.key.tuple, array.shape, strict=True):
-        dim = None if isinstance(pick, int | np.integer) else next(names)
-        at = _places(dim, pick, size)
-        if at is None:
-            return None
-        axes.append(Axis(dim, at))
-    version = array.metadata.zarr_format
-    return StoredArray.at(str(root / array.path), version, tuple(axes), array.dtype)
-
-
-def _places(dim: str | None, pick: Any, size: int) -> int | tuple[int, ...] | None:
-    """Where a layer is along one axis of a stored array; None if not in one piece of rows."""
-    if dim is None:
-        return int(pick) % size
-    if not isinstance(pick, slice):
-        return None if dim in ("y", "x") else tuple(int(i) % size for i in pick)
-    span = range(*pick.indices(size))
-    if dim in ("y", "x"):
-        return span.start if span.step == 1 else None
-    return tuple(span)
+    return storable(value, array.dtype)
 
 
 def times_of(array: xr.DataArray) -> tuple[np.datetime64, ...] | None:
@@ -282,13 +275,30 @@ def canonical(array: xr.DataArray) -> tuple[tuple[str, ...], xr.Variable]:
     return tuple(str(label) for label in labels), variable
 
 
-def _stepped_validity(variable: xr.Variable, layer: LayerArray) -> xr.Variable | None:
-    """Validity of a masked reader under the same steps and lists."""
-    data = _lazy(variable._data)
-    if not isinstance(data, indexing.LazilyIndexedArray):
-        return None
-    picks = dict(zip(layer.dims, data.key.tuple, strict=True))
-    dims = tuple(dim for dim in layer.dims if dim != "band")
-    key = indexing.OuterIndexer(tuple(picks[dim] for dim in dims))
-    lazy = indexing.LazilyIndexedArray(LayerArray(Validity(layer.reader), dims), key)
-    return xr.Variable(tuple(dim for dim in dims if dim in variable.dims), lazy)
+def write_crs(obj: XarrayT, crs: CRSLike) -> XarrayT:
+    """Return a copy that says it is in `crs`; coordinates stay as they are and nothing is read."""
+    geobox, known = geobox_of(obj), parse_crs(crs)
+    reference = guarded({GRID_MAPPING: spatial_ref(known, geobox.affine)})
+    if isinstance(obj, xr.DataArray):
+        return _renewed(obj, known).assign_coords(reference)
+    layers = {name: _renewed(v, known) for name, v in obj.items() if {"y", "x"} <= set(v.dims)}
+    return obj.assign(layers).assign_coords(reference)
+
+
+def _renewed(array: xr.DataArray, crs: CRS) -> xr.DataArray:
+    layer = array.copy(data=_said(array.variable, crs))
+    if not made_here(array):
+        layer.attrs.setdefault("kind", kind_of(array))  # what makes an array of one's own a layer
+    if not computed(array):
+        layer.encoding = array.encoding | {"grid_mapping": GRID_MAPPING}
+    return layer
+
+
+def _said(variable: xr.Variable, crs: CRS) -> Any:
+    """Data of a variable whose reader, if there is one, says it is in `crs`."""
+    layer = layer_behind(variable)
+    if layer is None:
+        return variable._data
+    grid = layer.reader.geobox
+    reader = Cropped(layer.reader, GeoBox(grid.shape, grid.affine, crs), 0, 0)
+    return with_reader(variable, layer, reader)

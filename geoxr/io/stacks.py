@@ -1,4 +1,4 @@
-"""Several readers of one grid as one: stacked by band or by time."""
+"""Several readers of one grid as one: stacked by band or by time, or where all are valid."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from geoxr.grid.window import Window
-from geoxr.io.reader import WindowReader
+from geoxr.io.reader import WindowReader, everything
 
 
 @dataclass(frozen=True)
@@ -144,3 +144,55 @@ class TimeStack:
             part = None if valid is None else valid[i : i + 1]
             source = self.sources[time]
             source.read(window, out[i : i + 1], part, bands=bands, times=(0,), step=step)
+
+
+@dataclass(frozen=True)
+class AllValid:
+    """Where all bands of all readers of one grid are valid, as boolean pixels; see `WindowReader`.
+
+    Readers without time hold at every time step of the others.
+    """
+
+    sources: tuple[WindowReader, ...]
+
+    bands = ("valid",)
+    dtype = np.dtype(bool)
+    nodata = None
+    masked = False
+
+    @property
+    def geobox(self) -> GeoBox:
+        """Grid of all."""
+        return self.sources[0].geobox
+
+    @property
+    def times(self) -> tuple[np.datetime64, ...] | None:
+        """Time steps of those that have any."""
+        return next((s.times for s in self.sources if s.times is not None), None)
+
+    @property
+    def footprint(self) -> shapely.Geometry:
+        """Outline of what all sources cover."""
+        return shapely.intersection_all([source.footprint for source in self.sources])
+
+    def read(
+        self,
+        window: Window,
+        out: np.ndarray,
+        valid: np.ndarray | None,
+        *,
+        bands: tuple[int, ...],
+        times: tuple[int, ...],
+        step: int = 1,
+    ) -> None:
+        """Read a window; see `WindowReader.read`."""
+        out[...] = True
+        for source in self.sources:
+            own = times if source.times is not None else (0,)
+            every = everything(source)[0]
+            good = np.empty((len(own), 1, *out.shape[2:]), bool)
+            pixels = np.empty((len(own), len(every), *out.shape[2:]), source.dtype)
+            source.read(window, pixels, good, bands=every, times=own, step=step)
+            out &= good
+        if valid is not None:
+            valid[...] = True

@@ -1,4 +1,4 @@
-"""Readers over one reader: another window of it, its validity, another nodata value."""
+"""Readers over one reader: another window, other names, its validity, another nodata value."""
 
 from __future__ import annotations
 
@@ -132,6 +132,43 @@ def _align_step(
 
 def _pick(values: tuple, positions: tuple[int, ...] | None) -> tuple:
     return values if positions is None else tuple(values[i] for i in positions)
+
+
+@dataclass(frozen=True)
+class Labelled(View):
+    """A reader whose bands and time steps have other names; see `WindowReader`."""
+
+    source: WindowReader
+    band_names: tuple[str, ...]
+    dates: tuple[np.datetime64, ...] | None
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands."""
+        return self.band_names
+
+    @property
+    def times(self) -> tuple[np.datetime64, ...] | None:
+        """Time steps."""
+        return self.dates
+
+    @property
+    def geobox(self) -> GeoBox:
+        """Grid of the source."""
+        return self.source.geobox
+
+    def read(
+        self,
+        window: Window,
+        out: np.ndarray,
+        valid: np.ndarray | None,
+        *,
+        bands: tuple[int, ...],
+        times: tuple[int, ...],
+        step: int = 1,
+    ) -> None:
+        """Read a window; see `WindowReader.read`."""
+        self.source.read(window, out, valid, bands=bands, times=times, step=step)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from geoxr.io.layer import as_layer, grid_coords
 from geoxr.io.open import open_zarr
 from geoxr.load.torch import Batch, ChipLoader, to_torch
 from geoxr.metrics import evaluating
-from geoxr.options import options
+from geoxr.options import format_bytes, options
 from geoxr.sample.chip import ChipPlan, CornerGrid
 from geoxr.typing import PathLike
 
@@ -227,8 +227,8 @@ def _in_memory(template: xr.Dataset) -> np.ndarray:
     size, limit = template["mask"].nbytes, options.read_limit()
     if size > limit:
         raise TooLargeError(
-            f"The prediction takes {size / 2**30:.1f} GiB, more than options.max_read = "
-            f"{limit / 2**30:.1f} GiB. Write it to disk: predict(..., out='prediction.zarr')."
+            f"The prediction takes {format_bytes(size)}, more than options.max_read = "
+            f"{format_bytes(limit)}. Write it to disk: predict(..., out='prediction.zarr')."
         )
     return np.full(template["mask"].shape, template["mask"].attrs["nodata"], template["mask"].dtype)
 

@@ -9,7 +9,7 @@ import xarray as xr
 
 import geoxr as gx
 from geoxr.export import cog, zarr
-from geoxr.io.gdal import GdalReader
+from geoxr.io.geotiff import GeotiffReader
 from geoxr.testing import LandsatCDL
 
 
@@ -138,7 +138,7 @@ def test_an_error_on_the_way_keeps_the_old_output(
         raise RuntimeError("power cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr(GdalReader, "read", fail)
+        patch.setattr(GeotiffReader, "read", fail)
         with pytest.raises(RuntimeError, match="power cut"):
             ds["mask"].geoxr.to_zarr(path, overwrite=True)
     np.testing.assert_array_equal(gx.open_zarr(path)["mask"].values, before)

@@ -39,3 +39,16 @@ def test_a_code_stays_free_for_nodata(values: tuple[int, ...], dtype: str, free:
 def test_codes_must_be_distinct() -> None:
     with pytest.raises(ClassesError, match="distinct"):
         Classes((1, 1), ("a", "b"))
+
+
+def test_many_classes_have_a_short_repr() -> None:
+    classes = Classes.of({i: f"class {i}" for i in range(256)})
+    assert len(repr(classes)) < 150
+    assert repr(classes).startswith("Classes(256: {0: 'class 0', 1: 'class 1'")
+    assert repr(classes).endswith("255: 'class 255'})")
+
+
+def test_classes_are_a_table_in_a_notebook() -> None:
+    table = Classes((1, 5), ("Corn", "<Soy>"), ("#010203", "#ffffff"))._repr_html_()
+    assert table.count("<tr>") == 3
+    assert "&lt;Soy&gt;" in table and "#010203" in table

@@ -146,14 +146,30 @@ def test_codes_outside_the_classes_raise(ds: xr.Dataset) -> None:
 def test_the_slow_path_is_right_and_says_so(ds: xr.Dataset) -> None:
     plan = ds.geoxr.grid_chips(64)
     expected = next(iter(ds.geoxr.to_torch(plan, batch_size=4)))
-    turned = ds.assign(image=ds["image"].transpose("x", "y", "band"))
-    with pytest.warns(UserWarning, match="'image' is read through xarray"):
-        lazy = turned.geoxr.to_torch(plan, batch_size=4)
-    assert torch.equal(next(iter(lazy))["image"], expected["image"])
     # Dask loses the reader, and with it what nodata means: say it again, or be told to.
     chunked = ds.geoxr.chunk(100)
     with pytest.raises(gx.errors.ValidityError, match="write_nodata"):
         chunked.geoxr.to_torch(plan, batch_size=4)
+    told = xr.Dataset({"image": chunked["image"].geoxr.write_nodata(ds["image"].geoxr.nodata)})
+    with pytest.warns(UserWarning, match="'image' is read through xarray .* dask"):
+        slow = told.geoxr.to_torch(plan, batch_size=4)
+    assert torch.equal(next(iter(slow))["image"], expected["image"])
+    numbers = chunked[["image"]]
+    del numbers["image"].attrs["nodata"]
+    with pytest.warns(UserWarning, match="'image' is read through xarray"):
+        numbers.geoxr.to_torch(plan, batch_size=4)
+
+
+def test_a_transposed_layer_gives_the_same_batches(ds: xr.Dataset) -> None:
+    plan = ds.geoxr.grid_chips(64)
+    turned = ds.assign(image=ds["image"].transpose("x", "y", "band"))
+    for before, after in zip(
+        ds.geoxr.to_torch(plan, batch_size=4),
+        turned.geoxr.to_torch(plan, batch_size=4),
+        strict=True,
+    ):
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_a_padded_chip_is_invalid_outside(ds: xr.Dataset) -> None:

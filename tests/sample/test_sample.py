@@ -237,3 +237,42 @@ def test_nonsense_is_told(tmp_path: Path) -> None:
 
 def test_a_plan_without_min_valid_does_not_hold_the_data() -> None:
     assert len(pickle.dumps(dataset().geoxr.random_chips(8, 5))) < 8000
+
+
+@pytest.fixture
+def image_with_gap(utm_image: Path) -> xr.Dataset:
+    return gx.merge({"image": gx.open_raster(utm_image)})
+
+
+def test_chips_know_their_validity_nodata_and_grid(
+    image_with_gap: xr.Dataset, tmp_path: Path
+) -> None:
+    ds = image_with_gap
+    for chip in ds.geoxr.iter_chips(ds.geoxr.grid_chips(64, edge="pad")):
+        assert chip["image"].geoxr.nodata == 0
+        expected = (chip["image"] != 0).all("band")
+        np.testing.assert_array_equal(chip["image"].geoxr.valid, expected)
+        np.testing.assert_array_equal(chip.geoxr.valid, expected)
+    chip.geoxr.to_zarr(tmp_path / "chip.zarr")
+    back = gx.open_zarr(tmp_path / "chip.zarr")
+    np.testing.assert_array_equal(back["image"], chip["image"])
+    assert back.geoxr.geobox == chip.geoxr.geobox
+
+
+def test_chips_carry_everything_else_of_the_dataset(image_with_gap: xr.Dataset) -> None:
+    ds = image_with_gap.assign(
+        weight=("y", np.arange(150.0)), gain=2.5, good=image_with_gap["image"].geoxr.valid
+    ).assign_attrs(title="all")
+    ds = ds.assign_coords(wavelength=("band", [0.6, 0.5, 0.8]))
+    plan = ds.geoxr.grid_chips(64)
+    for chip, planned in zip(ds.geoxr.iter_chips(plan), plan, strict=True):
+        rows, cols = planned.window.slices
+        xr.testing.assert_identical(chip.drop_vars("chip").load(), ds.isel(y=rows, x=cols).load())
+
+
+def test_chips_of_a_masked_layer_bring_their_validity() -> None:
+    whole = xr.Dataset({"mask": dataset()["image"].isel(band=0, drop=True).astype("uint8")})
+    whole["mask_valid"] = whole["mask"] > 3
+    for chip in whole.geoxr.iter_chips(whole.geoxr.grid_chips(32)):
+        np.testing.assert_array_equal(chip["mask_valid"], chip["mask"] > 3)
+        np.testing.assert_array_equal(chip["mask"].geoxr.valid, chip["mask"] > 3)

@@ -1,0 +1,158 @@
+"""Positional reads of files: what a reader of bytes offers, and local files behind it.
+
+Nothing here knows about rasters. Another store, such as one reached by network, needs the two methods
+of `ReadAt`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from geoxr.errors import ReadFailedError
+from geoxr.options import options
+
+#: When a file was written [ns since 1970] and its size [bytes]; zeros where nobody knows.
+Stamp: TypeAlias = tuple[int, int]
+
+#: Whether this system can read at a position without moving a file pointer that threads share.
+POSITIONAL = hasattr(os, "preadv")
+
+
+class ReadAt(Protocol):
+    """Bytes of one file by their position; safe under threads."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset` on.
+
+        Raises
+        ------
+        OSError
+            If they are not all there.
+        """
+        ...
+
+    def read_into(self, offset: int, memory: np.ndarray) -> None:
+        """Fill contiguous `memory` with the bytes from `offset` on.
+
+        Raises
+        ------
+        OSError
+            If they are not all there.
+        """
+        ...
+
+
+class LocalFile:
+    """A local file that stays open as long as somebody holds this object."""
+
+    __slots__ = ("_close", "_file")
+
+    def __init__(self, path: str) -> None:
+        self._close = os.close  # the module may be gone when the interpreter ends
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            self._close(self._file)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset` on."""
+        data = os.pread(self._file, size, offset)
+        if len(data) == size:
+            return data
+        memory = np.empty(size, "uint8")
+        self.read_into(offset, memory)
+        return memory.tobytes()
+
+    def read_into(self, offset: int, memory: np.ndarray) -> None:
+        """Fill contiguous `memory` with the bytes from `offset` on."""
+        size = memory.nbytes
+        done = os.preadv(self._file, [memory], offset)  # type: ignore[list-item]
+        if done == size:
+            return
+        left = memory.reshape(-1).view("uint8")
+        while done < size:  # the kernel hands out at most 2 GiB at once
+            rest = left[done:]
+            count = os.preadv(self._file, [rest], offset + done)  # type: ignore[list-item]
+            if count == 0:
+                raise OSError(f"the file ends at byte {offset + done} of {offset + size}")
+            done += count
+
+
+def stamp_of(path: str) -> Stamp:
+    """When a local file was written, and its size; zeros if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
+
+
+def check_unchanged(path: str, stamp: Stamp) -> None:
+    """Raise if a file is not the one that was opened.
+
+    Raises
+    ------
+    ReadFailedError
+        If it has gone, or was written since.
+    """
+    if stamp_of(path) != stamp:
+        raise ReadFailedError(
+            f"{path} was changed or removed after it was opened. Open the layer again."
+        )
+
+
+class _OpenFiles:
+    """Local files of this process, the least recently used dropped first."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.files: OrderedDict[tuple[str, Stamp], LocalFile] = OrderedDict()
+
+    def get(self, path: str, stamp: Stamp) -> LocalFile:
+        key = path, stamp
+        with self.lock:
+            file = self.files.get(key)
+            if file is not None:
+                self.files.move_to_end(key)
+                return file
+        file = LocalFile(path)
+        with self.lock:
+            self.files[key] = file
+            while len(self.files) > options.open_files:
+                # A thread that reads from it keeps it open until it is done.
+                self.files.popitem(last=False)
+        return file
+
+
+_open_files = _OpenFiles()
+
+
+def open_local(path: str, stamp: Stamp) -> ReadAt:
+    """Return a local file that is the one `stamp` was taken of.
+
+    Raises
+    ------
+    ReadFailedError
+        If it has gone, was written since, or cannot be opened.
+    """
+    check_unchanged(path, stamp)
+    try:
+        return _open_files.get(path, stamp)
+    except OSError as error:
+        raise ReadFailedError(f"{path} cannot be opened ({error.strerror}).") from error
+
+
+def _after_fork() -> None:
+    # Another thread of the parent may have held the lock. Descriptors are shared with the parent
+    # without harm, since positional reads move no file pointer.
+    _open_files.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
