@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import geoxr as gx
 from geoxr.grid.window import Window
 from geoxr.io import mapped
-from geoxr.io.gdal import GdalReader
+from geoxr.io.geotiff import GeotiffReader
 from geoxr.io.reader import everything
 from geoxr.io.resolve import resolve
 from geoxr.testing import LandsatCDL
@@ -55,7 +55,7 @@ def test_nothing_is_read_before_it_is_needed(
     def fail(*args: object, **kwargs: object) -> None:
         raise AssertionError("pixels were read")
 
-    monkeypatch.setattr(GdalReader, "read", fail)
+    monkeypatch.setattr(GeotiffReader, "read", fail)
     layer = gx.map(ndvi, image).geoxr.astype("float64").isel(x=slice(10, 90))
     layer = layer.geoxr.mask(gx.map(lambda a: a > 0, layer)).geoxr.reproject("EPSG:3035")
     assert repr(layer)
@@ -89,14 +89,14 @@ def test_large_windows_are_read_in_pieces_with_the_same_result(
 ) -> None:
     layer = gx.map(ndvi, image)
     whole, largest = layer.values, []
-    read = GdalReader.read
+    read = GeotiffReader.read
 
-    def watched(self: GdalReader, window: Window, *args: object, **kwargs: object) -> None:
+    def watched(self: GeotiffReader, window: Window, *args: object, **kwargs: object) -> None:
         largest.append(window.height * window.width)
         read(self, window, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(mapped, "PIECE", 4 * 64 * 64)
-    monkeypatch.setattr(GdalReader, "read", watched)
+    monkeypatch.setattr(GeotiffReader, "read", watched)
     np.testing.assert_array_equal(layer.values, whole)
     assert max(largest) <= 64 * 64 and len(largest) > 6
 
@@ -141,13 +141,13 @@ def test_bands_are_kept_named_or_reduced(image: xr.DataArray) -> None:
 def test_only_the_bands_that_are_asked_for_are_read_when_each_is_alone(
     image: xr.DataArray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, seen = GdalReader.read, []
+    read, seen = GeotiffReader.read, []
 
-    def watched(self: GdalReader, *args: object, **kwargs: object) -> None:
+    def watched(self: GeotiffReader, *args: object, **kwargs: object) -> None:
         seen.append(kwargs["bands"])
         read(self, *args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(GdalReader, "read", watched)
+    monkeypatch.setattr(GeotiffReader, "read", watched)
     alone = gx.map(double, image, along=()).isel(band=1).values
     assert seen == [(1,)]
     together = gx.map(double, image).isel(band=1).values

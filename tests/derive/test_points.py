@@ -12,7 +12,7 @@ import shapely
 import xarray as xr
 
 import geoxr as gx
-from geoxr.io.gdal import GdalReader
+from geoxr.io.geotiff import GeotiffReader
 from geoxr.testing import LandsatCDL
 
 
@@ -69,13 +69,13 @@ def test_a_dataset_gives_a_table(
 def test_points_are_read_in_clusters(
     image: xr.DataArray, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, pixels = GdalReader.read, []
+    read, pixels = GeotiffReader.read, []
 
-    def watched(self: GdalReader, window: object, *args: object, **kwargs: object) -> None:
+    def watched(self: GeotiffReader, window: object, *args: object, **kwargs: object) -> None:
         pixels.append(window.height * window.width)  # type: ignore[attr-defined]
         read(self, window, *args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(GdalReader, "read", watched)
+    monkeypatch.setattr(GeotiffReader, "read", watched)
     monkeypatch.setattr("geoxr.derive.points._CLUSTER", 32)
     many = image.geoxr.sample_points(scattered(rng, 3000))
     assert len(pixels) <= 5 * 7 and max(pixels) <= 32 * 32

@@ -12,7 +12,7 @@ from affine import Affine
 
 import geoxr as gx
 from geoxr.export import cache as module
-from geoxr.io.gdal import GdalReader
+from geoxr.io.geotiff import GeotiffReader
 from geoxr.io.resolve import resolve
 from geoxr.testing import LandsatCDL, write_geotiff
 
@@ -37,7 +37,7 @@ def test_a_cached_dataset_equals_the_one_it_was_made_of(
     def fail(*args: object, **kwargs: object) -> None:
         raise AssertionError("the files were read")
 
-    monkeypatch.setattr(GdalReader, "read", fail)
+    monkeypatch.setattr(GeotiffReader, "read", fail)
     monkeypatch.setattr(module, "to_zarr", fail)
     again = aligned(farmland).geoxr.cache(tmp_path / "c.zarr")
     assert float(again["image"].max()) == float(cached["image"].max())
