@@ -121,7 +121,13 @@ def _fill(
     the edge runs to the left.
     """
     rows, cols = out.shape
-    top, bottom = row, row + rows
+    low, high = np.inf, -np.inf
+    for i in range(len(edges)):
+        low = min(low, edges[i, 1], edges[i, 3])
+        high = max(high, edges[i, 1], edges[i, 3])
+    low, high = (low - corner[0]) / step, (high - corner[0]) / step
+    top = int(min(max(math.floor(low), row), row + rows))
+    bottom = int(min(max(math.floor(high) + 1, top), row + rows))
     # Centres of rows in the band.
     while top < bottom and (top + 0.5) * step + corner[0] < band[0]:
         top += 1

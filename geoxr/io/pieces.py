@@ -67,6 +67,25 @@ class Paths:
         """Return the same paths with other vertices."""
         return replace(self, points=points)
 
+    def join(self, other: Paths) -> Paths:
+        """Return these paths and others, in the order of features and their parts.
+
+        Parts of the same feature with the same number become one.
+        """
+        sizes = np.concatenate([np.diff(self.starts), np.diff(other.starts)])
+        begins = np.concatenate([self.starts[:-1], other.starts[:-1] + len(self.points)])
+        rest = [
+            np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in ("kinds", "parts", "features", "closed")
+        ]
+        order = np.lexsort((rest[1], rest[2]))
+        starts = np.concatenate([[0], np.cumsum(sizes[order])])
+        take = np.repeat(begins[order] - starts[:-1], sizes[order]) + np.arange(starts[-1])
+        points = np.concatenate([self.points, other.points])[take]
+        kinds, parts, features, closed = (one[order] for one in rest)
+        changes = (np.diff(parts, prepend=-1) != 0) | (np.diff(features, prepend=-1) != 0)
+        return Paths(points, starts, kinds, np.cumsum(changes) - 1, features, closed)
+
 
 def paths_of(geometries: np.ndarray) -> Paths:
     """Take geometries apart; Z and M are left out, nested collections opened.
@@ -249,9 +268,9 @@ def _near(paths: Paths, geobox: GeoBox) -> Paths:
         return paths
     low = np.minimum.reduceat(paths.points, paths.starts[:-1])
     high = np.maximum.reduceat(paths.points, paths.starts[:-1])
-    meets = (low <= (geobox.width + 1, geobox.height + 1)).all(axis=1) & (high >= -1).all(axis=1)
+    size = np.array([geobox.width, geobox.height])
     # A ring away from the grid does not change it either, so rings go one by one.
-    return paths.keep(meets)
+    return paths.keep(np.all((low <= size + 1) & (high >= -1), axis=1))
 
 
 def _edges(paths: Paths) -> tuple[np.ndarray, np.ndarray]:
