@@ -218,7 +218,7 @@ def _as_frame(source: Any) -> geopandas.GeoDataFrame:
             "The table of features has no column of geometries. Make one: "
             "geopandas.GeoDataFrame(df, geometry=geopandas.points_from_xy(df.x, df.y), crs=...)."
         )
-    return source  # type: ignore[return-value]
+    return source
 
 
 def load_frame(source: Any, geobox: GeoBox, burning: Burning, given: str | None) -> Loaded:

@@ -7,16 +7,15 @@ some that mean another place: features that reach there are first cut to the sur
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import replace
 
 import numpy as np
 import pyproj
 import shapely
 from odc.geo.geobox import GeoBox
 
-from geoxr.grid.geobox import require_crs, resolution
 from geoxr.io.burn import POINT, POLYGON
+from geoxr.io.change import Change
 from geoxr.io.pieces import Paths, paths_of
 
 #: Largest distance between a bent edge and its curve [pixel].
@@ -25,85 +24,10 @@ _TOLERANCE = 1e-3
 _LONGEST = 256.0
 #: Times an edge is halved before it counts as one without a place.
 _HALVINGS = 24
-#: A vertex that comes back farther from where it was has no place in the target [pixel].
-_DRIFT = 1.0
-
-
-@dataclass(frozen=True)
-class _Change:
-    """From the CRS of features to that of a grid, and back."""
-
-    source: pyproj.CRS
-    geobox: GeoBox
-
-    @cached_property
-    def _transformer(self) -> pyproj.Transformer:
-        target = require_crs(self.geobox, "The grid").proj
-        return pyproj.Transformer.from_crs(self.source, target, always_xy=True)
-
-    @cached_property
-    def round_target(self) -> bool:
-        """Whether x of the target is a longitude, which starts again after 360 degrees."""
-        return bool(require_crs(self.geobox, "The grid").proj.is_geographic)
-
-    def forward(self, points: np.ndarray) -> np.ndarray:
-        return np.stack(self._transformer.transform(points[:, 0], points[:, 1]), axis=1)
-
-    def back(self, points: np.ndarray) -> np.ndarray:
-        back = self._transformer.transform(points[:, 0], points[:, 1], direction="INVERSE")
-        return np.stack(back, axis=1)
-
-    def pixels(self, points: np.ndarray) -> np.ndarray:
-        """Positions in pixels of the grid."""
-        a = ~self.geobox.affine
-        x, y = points[:, 0], points[:, 1]
-        return np.stack([a.a * x + a.b * y + a.c, a.d * x + a.e * y + a.f], axis=1)
-
-    @cached_property
-    def nodes(self) -> np.ndarray:
-        """Positions (33, 33, 2) of a lattice over the grid and a little around it, in the source."""
-        height, width = self.geobox.shape
-        rows, cols = np.linspace(-1, height + 1, 33), np.linspace(-1, width + 1, 33)
-        x, y = np.meshgrid(cols, rows)
-        a = self.geobox.affine
-        points = np.stack([a.a * x + a.b * y + a.c, a.d * x + a.e * y + a.f], axis=-1)
-        back = self.back(points.reshape(-1, 2))
-        back[~np.isfinite(back).all(axis=1)] = np.nan
-        if self.source.is_geographic and not np.isnan(back).all():
-            middle = back[len(back) // 2, 0]
-            middle = np.nanmedian(back[:, 0]) if np.isnan(middle) else middle
-            back[:, 0] = middle + (back[:, 0] - middle + 180) % 360 - 180
-        return back.reshape(33, 33, 2)
-
-    @cached_property
-    def pixel(self) -> float:
-        """Size of a pixel of the grid in units of the source, about."""
-        steps = np.abs(np.diff(self.nodes, axis=1)) / (self.geobox.width + 2) * 32
-        size = np.nanmedian(np.hypot(steps[..., 0], steps[..., 1]))
-        return float(size) if np.isfinite(size) and size > 0 else max(resolution(self.geobox))
-
-    @cached_property
-    def reach(self) -> tuple[shapely.Geometry, ...]:
-        """Rectangles of the source that hold the grid with a margin; none: it has no place there."""
-        nodes = self.nodes
-        if np.isnan(nodes).all():
-            return ()
-        margin = np.zeros(2)
-        for axis in (0, 1):
-            steps = np.abs(np.diff(nodes, axis=axis))
-            margin = np.fmax(
-                margin, np.nanmax(steps, axis=(0, 1), initial=0.0, where=steps == steps)
-            )
-        low = np.nanmin(nodes, axis=(0, 1)) - margin
-        high = np.nanmax(nodes, axis=(0, 1)) + margin
-        box = shapely.box(*low, *high)
-        if not self.source.is_geographic:
-            return (box,)
-        if high[0] - low[0] >= 360:
-            return (shapely.box(-720, low[1], 720, high[1]),)
-        return tuple(
-            shapely.box(low[0] + turn, low[1], high[0] + turn, high[1]) for turn in (-360, 0, 360)
-        )
+#: Times a feature is cut into quarters to find the parts of it that have a place.
+_QUARTERINGS = 12
+#: Quarters reach this far into each other [pixel].
+_OVERLAP = 0.01
 
 
 def projected(
@@ -122,24 +46,34 @@ def projected(
     paths : Paths
         In the CRS of the grid; ``features`` counts `geometries`.
     lost : int array
-        Features of which a part near the grid has no place in its CRS and is left out.
+        Features of which a part larger than a pixel has no place in that CRS, as far as can be
+        found out, and is left out.
     """
-    change = _Change(source, geobox)
-    nearby = np.full(len(geometries), None, dtype=object)
+    change = Change(source, geobox)
     near = meets(geometries, change.reach)
-    nearby[near] = geometries[near]
-    paths = paths_of(nearby)
-    paths, wrong = _transformed(paths, change)
-    cut = np.unique(paths.features[wrong])
-    if not len(cut):
-        return paths, cut
-    pieces = np.full(len(geometries), None, dtype=object)
-    for i in cut:
-        pieces[i] = _cut(geometries[i], change.reach)
-    again, wrong = _transformed(paths_of(pieces), change)
-    lost = np.unique(again.features[wrong])
-    again = again.keep(~np.isin(again.parts, again.parts[wrong]))
-    return paths.keep(~np.isin(paths.features, cut)).join(again), lost
+    wide = near & _around(geometries, change)
+    nearby = np.full(len(geometries), None, dtype=object)
+    nearby[near & ~wide] = geometries[near & ~wide]
+    paths, wrong = _transformed(paths_of(nearby), change)
+    cut = np.union1d(paths.features[wrong], np.flatnonzero(wide))
+    paths = paths.keep(~np.isin(paths.features, cut))
+    parts, owner = _cut(geometries, cut, change.reach)
+    size, depth = np.inf, 0
+    while len(parts):
+        again, wrong = _transformed(paths_of(parts), change)
+        bad = np.unique(again.features[wrong])
+        good = again.keep(~np.isin(again.features, bad))
+        more = good.parts + paths.parts.max(initial=-1) + 1
+        paths = paths.join(replace(good, features=owner[good.features], parts=more))
+        # What has no place as a whole may have one in parts.
+        bad = bad[_reachable(parts[bad], change)]
+        parts, owner = parts[bad], owner[bad]
+        size = np.ptp(shapely.bounds(parts).reshape(-1, 2, 2), axis=1).max(initial=0)
+        if size <= change.pixel / 2 or depth == _QUARTERINGS:
+            break
+        parts, owner = _quartered(parts, owner, change)
+        depth += 1
+    return paths, np.unique(owner) if size > change.pixel / 2 else owner[:0]
 
 
 def meets(geometries: np.ndarray, boxes: tuple[shapely.Geometry, ...]) -> np.ndarray:
@@ -152,25 +86,76 @@ def meets(geometries: np.ndarray, boxes: tuple[shapely.Geometry, ...]) -> np.nda
     return met
 
 
-def _cut(geometry: shapely.Geometry, boxes: tuple[shapely.Geometry, ...]) -> shapely.Geometry:
-    """Parts of a geometry inside of rectangles.
+def _around(geometries: np.ndarray, change: Change) -> np.ndarray:
+    """Whether features span so many longitudes that their ends may meet behind the earth."""
+    if not change.source.is_geographic:
+        return np.zeros(len(geometries), bool)
+    left, _, right, _ = shapely.bounds(geometries).T
+    return right - left > 180
+
+
+def _cut(
+    geometries: np.ndarray, which: np.ndarray, boxes: tuple[shapely.Geometry, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Parts of some geometries inside of rectangles, and which geometry they are of.
 
     Polygons are repaired one by one: repairing several at once would cut out where they overlap.
     """
-    parts = shapely.get_parts(geometry)
+    parts, owner = shapely.get_parts(geometries[which], return_index=True)
     while (shapely.get_type_id(parts) >= 4).any():
-        parts = shapely.get_parts(parts)
-    result = []
-    for part in parts:
-        dimension = shapely.get_dimensions(part)
-        whole = part if dimension < 2 else shapely.make_valid(part)
-        for box in boxes:
-            inside = shapely.get_parts(shapely.intersection(whole, box))
-            result += [one for one in inside if shapely.get_dimensions(one) == dimension]
-    return shapely.GeometryCollection(result)
+        parts, index = shapely.get_parts(parts, return_index=True)
+        owner = owner[index]
+    solid = shapely.get_dimensions(parts) == 2
+    parts[solid] = shapely.make_valid(parts[solid])
+    pieces = [_inside(parts, which[owner], box) for box in boxes]
+    return (
+        np.concatenate([shapes for shapes, _ in pieces]),
+        np.concatenate([owners for _, owners in pieces]),
+    )
 
 
-def _transformed(paths: Paths, change: _Change) -> tuple[Paths, np.ndarray]:
+def _inside(
+    parts: np.ndarray, owner: np.ndarray, boxes: shapely.Geometry | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Intersect parts with boxes; where only the edge of a polygon is touched, nothing is left."""
+    dimension = shapely.get_dimensions(parts)
+    pieces, index = shapely.get_parts(shapely.intersection(parts, boxes), return_index=True)
+    left = (shapely.get_dimensions(pieces) == dimension[index]) & ~shapely.is_empty(pieces)
+    return pieces[left], owner[index[left]]
+
+
+def _reachable(parts: np.ndarray, change: Change) -> np.ndarray:
+    """Whether parts have a vertex that has a place, or may hold a piece of the grid."""
+    points, index = shapely.get_coordinates(parts, return_index=True)
+    result = np.zeros(len(parts), bool)
+    result[index[change.place(points)[1]]] = True
+    nodes = shapely.points(change.nodes[np.isfinite(change.nodes).all(axis=-1)])
+    left, bottom, right, top = shapely.bounds(parts).T
+    more_x, more_y = (right - left) / 2, (top - bottom) / 2
+    around = shapely.box(left - more_x, bottom - more_y, right + more_x, top + more_y)
+    result[np.unique(shapely.STRtree(nodes).query(around)[0])] = True
+    return result
+
+
+def _quartered(
+    parts: np.ndarray, owner: np.ndarray, change: Change
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut parts into quarters, which overlap a little: what lies between them belongs to both."""
+    left, bottom, right, top = shapely.bounds(parts).T
+    x, y = (left + right) / 2, (bottom + top) / 2
+    more = _OVERLAP * change.pixel
+    quarters = [
+        shapely.box(x1, y1, x2, y2)
+        for x1, x2 in ((left, x + more), (x - more, right))
+        for y1, y2 in ((bottom, y + more), (y - more, top))
+    ]
+    pieces = [_inside(parts, owner, boxes) for boxes in quarters]
+    shapes = np.concatenate([one for one, _ in pieces])
+    owners = np.concatenate([one for _, one in pieces])
+    return shapes, owners
+
+
+def _transformed(paths: Paths, change: Change) -> tuple[Paths, np.ndarray]:
     """Transform vertices and bend edges.
 
     Returns
@@ -179,18 +164,11 @@ def _transformed(paths: Paths, change: _Change) -> tuple[Paths, np.ndarray]:
     wrong : bool array (paths,)
         Which of them are of parts that have no place in the target, or not as a whole.
     """
-    moved = change.forward(paths.points)
     wrong = np.zeros(len(paths.kinds), bool)
     if not len(wrong):
         return paths, wrong
-    with np.errstate(invalid="ignore"):
-        drift = np.abs(change.back(moved) - paths.points)
-        if change.source.is_geographic:
-            drift[:, 0] = np.abs((drift[:, 0] + 180) % 360 - 180)
-            drift[:, 0] *= np.cos(np.radians(paths.points[:, 1]))
-        good = (drift <= _DRIFT * change.pixel).all(axis=1) & np.isfinite(moved).all(axis=1)
+    moved, good = change.place(paths.points)
     wrong[paths.owner[~good]] = True
-    moved = np.where(good[:, None], moved, 0.0)
     if change.round_target:
         moved = _unrolled(moved, paths, change)
     points, starts = _bent(paths, moved, wrong, change)
@@ -200,7 +178,7 @@ def _transformed(paths: Paths, change: _Change) -> tuple[Paths, np.ndarray]:
     return bent, wrong
 
 
-def _unrolled(moved: np.ndarray, paths: Paths, change: _Change) -> np.ndarray:
+def _unrolled(moved: np.ndarray, paths: Paths, change: Change) -> np.ndarray:
     """Longitudes that do not jump by a whole turn within a path; the first is near the grid."""
     lon = moved[:, 0]
     middle = (change.geobox.affine @ (change.geobox.width / 2, change.geobox.height / 2))[0]
@@ -215,7 +193,7 @@ def _unrolled(moved: np.ndarray, paths: Paths, change: _Change) -> np.ndarray:
 
 
 def _bent(
-    paths: Paths, moved: np.ndarray, wrong: np.ndarray, change: _Change
+    paths: Paths, moved: np.ndarray, wrong: np.ndarray, change: Change
 ) -> tuple[np.ndarray, np.ndarray]:
     """Add vertices between those of paths until edges follow their curves near the grid."""
     owner = paths.owner
@@ -256,7 +234,7 @@ def _bent(
     return np.concatenate(points)[order], starts
 
 
-def _bends(a: np.ndarray, b: np.ndarray, curve: np.ndarray, change: _Change) -> np.ndarray:
+def _bends(a: np.ndarray, b: np.ndarray, curve: np.ndarray, change: Change) -> np.ndarray:
     """Whether edges from `a` to `b` through `curve` are too far from straight, in pixels."""
     with np.errstate(invalid="ignore", over="ignore"):
         bend = np.hypot(*(curve - (a + b) / 2).T)
@@ -267,7 +245,7 @@ def _bends(a: np.ndarray, b: np.ndarray, curve: np.ndarray, change: _Change) -> 
         return near & ((bend > _TOLERANCE) | (np.hypot(*(b - a).T) > _LONGEST))
 
 
-def _all_turns(paths: Paths, wrong: np.ndarray, change: _Change) -> tuple[Paths, np.ndarray]:
+def _all_turns(paths: Paths, wrong: np.ndarray, change: Change) -> tuple[Paths, np.ndarray]:
     """Show paths at every whole turn of longitude; rings around a pole are closed over it."""
     sizes = np.diff(paths.starts)
     lon = paths.points[:, 0]
@@ -300,7 +278,7 @@ def _all_turns(paths: Paths, wrong: np.ndarray, change: _Change) -> tuple[Paths,
     return result, np.isin(result.parts, paths.parts[wrong])
 
 
-def _over(paths: Paths, change: _Change) -> np.ndarray:
+def _over(paths: Paths, change: Change) -> np.ndarray:
     """Whether the boxes around paths meet the grid."""
     pixels = change.pixels(paths.points)
     low = np.minimum.reduceat(pixels, paths.starts[:-1])

@@ -10,6 +10,7 @@ from pathlib import Path
 import dask
 import geopandas
 import numpy as np
+import pyproj
 import pytest
 import rasterio.features
 import shapely
@@ -247,11 +248,51 @@ def test_features_across_the_antimeridian_stay_together() -> None:
     assert first.any()
 
 
+def centres_inside(shape, crs, grid) -> np.ndarray:
+    """Pixels whose centre, through PROJ one by one, lies in a shape."""
+    height, width = grid.shape
+    cols, rows = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    a = grid.affine
+    x, y = a.a * cols + a.b * rows + a.c, a.d * cols + a.e * rows + a.f
+    change = pyproj.Transformer.from_crs(grid.crs.proj, crs, always_xy=True)
+    lon, lat = change.transform(x, y)
+    back = change.transform(lon, lat, direction="INVERSE")
+    placed = np.isfinite(lon) & (np.hypot(back[0] - x, back[1] - y) < abs(a.a) / 10)
+    return placed & shapely.contains_xy(shape, np.where(placed, lon, 0), np.where(placed, lat, 0))
+
+
+GLOBE = "+proj=geos +h=35785831 +lon_0=0 +sweep=y +datum=WGS84"
+
+
+@pytest.mark.parametrize(
+    ("crs", "affine", "shape"),
+    [
+        (GLOBE, Affine(56_000, 0, -5_600_000, 0, -56_000, 5_600_000), (20, -35, 140, 37)),
+        (GLOBE, Affine(56_000, 0, -5_600_000, 0, -56_000, 5_600_000), (-180, -90, 180, 90)),
+        ("EPSG:3857", Affine(210_000, 0, -21_000_000, 0, -210_000, 21_000_000), (-180, -90, 180, -60)),
+        ("EPSG:3832", Affine(200_000, 0, -20_000_000, 0, -200_000, 20_000_000), (-60, -60, 10, 60)),
+        ("EPSG:32633", Affine(90_000, 0, -9_000_000, 0, -90_000, 9_000_000), (-180, -90, 180, 90)),
+        ("EPSG:3031", Affine(75_000, 0, -7_500_000, 0, -75_000, 7_500_000), (-180, -90, 180, -60)),
+    ],
+    ids=["limb", "globe", "mercator", "cut", "wide", "pole"],
+)  # fmt: skip
+def test_parts_that_have_a_place_are_burnt(crs, affine, shape) -> None:
+    grid = GeoBox((200, 200), affine, crs)
+    expected = centres_inside(shapely.box(*shape), 4326, grid)
+    values = gx.open_vector(table([shapely.box(*shape)], 4326), like=grid).values
+    assert expected.any()
+    assert (values != expected).mean() < 1e-4
+
+
 def test_a_ring_around_the_pole_is_filled() -> None:
     cap = shapely.Point(0, 0).buffer(2_000_000)
     grid = GeoBox((90, 360), Affine(1, 0, -180, 0, -1, 90), "EPSG:4326")
     values = gx.open_vector(table([cap], 3413), like=grid).values
     assert values[:15].all() and not values[25:].any()
+    # The same, on longitudes from 0 to 360.
+    east = GeoBox((90, 360), Affine(1, 0, 0, 0, -1, 90), "EPSG:4326")
+    rolled = gx.open_vector(table([cap], 3413), like=east).values
+    assert (rolled != np.roll(values, 180, axis=1)).mean() < 1e-4
 
 
 def test_a_grid_over_the_pole_shows_all_longitudes() -> None:
