@@ -96,11 +96,12 @@ def open_vector(
     Notes
     -----
     Features are burnt one after another, so that of several in one pixel one remains. A polygon has
-    the pixels whose centre is inside, which an odd number of its rings surrounds; a centre on an
-    edge is inside if the inside continues to its right. Parts of a multipolygon are burnt one by
-    one, so where they overlap is inside too. A line has one pixel per row or per column, whichever
-    are more (Bresenham's rule), a point the pixel it lies in. With `all_touched`, lines and outlines
-    have all pixels that they go through.
+    the pixels whose centre is inside, which an odd number of its rings surrounds. A centre on an
+    edge is inside if the inside is to its left; on an edge along a row, if the inside is below, and
+    on grids with north up also if it is above. Parts of a multipolygon are burnt one by one, so
+    where they overlap is inside too. A line has one pixel per row or per column, whichever are more
+    (Bresenham's rule), a point the pixel it lies in. With `all_touched`, lines and outlines have all
+    pixels that they go through.
 
     Any window has the pixels of the whole, which are those of ``rasterio.features.rasterize`` of all
     features in the CRS of the grid, bit for bit.

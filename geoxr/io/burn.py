@@ -117,8 +117,8 @@ def _fill(
 ) -> None:
     """Fill the pixels whose centre is inside, by the even-odd rule.
 
-    A centre on an edge is inside where the inside lies to its right; on a horizontal edge, where
-    the edge runs to the left.
+    A centre on an edge is inside where the inside lies to its left. On an edge along a row it is
+    inside where the inside lies below, and where the edge runs to the left.
     """
     rows, cols = out.shape
     low, high = np.inf, -np.inf
