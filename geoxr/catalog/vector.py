@@ -11,7 +11,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import geobox_of
+from geoxr.grid.geobox import grid_like
 from geoxr.io.codes import Burning, read_classes
 from geoxr.io.layer import as_layer, grid_coords
 from geoxr.io.vector import read_vector, report
@@ -106,7 +106,7 @@ def open_vector(
     Any window has the pixels of the whole, which are those of ``rasterio.features.rasterize`` of all
     features in the CRS of the grid, bit for bit.
     """
-    geobox = like if isinstance(like, GeoBox) else geobox_of(like)
+    geobox = grid_like(like)
     known, codes = read_classes(classes)
     burning = Burning(attribute, known, codes, fill, mode, overlap)
     reader, loaded = read_vector(

@@ -75,6 +75,8 @@ def read_classes(
     codes : tuple of (str, int)
         Of a mapping from names to codes; several names may share a code.
     """
+    if isinstance(classes, str):
+        raise ClassesError(f"classes is the text {classes!r}. Pass a list: classes=[{classes!r}].")
     if not isinstance(classes, Mapping):
         return (None if classes is None else Classes.of(classes)), ()
     keys, values = list(classes), list(classes.values())
@@ -224,6 +226,11 @@ def _of_names(column: pd.Series, attribute: str, burning: Burning) -> tuple[np.n
             )
         known = _counted(names, burning.fill)
     codes = dict(burning.codes) or dict(zip(known.names, known.values, strict=True))
+    if not burning.codes and len(codes) < len(known.names):
+        twice = next(name for name in known.names if known.names.count(name) > 1)
+        raise ClassesError(
+            f"classes= gives the name {twice!r} to several codes, so that of a feature is unclear."
+        )
     missing = [name for name in names if name not in codes]
     if missing:
         raise ClassesError(

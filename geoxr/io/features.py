@@ -138,6 +138,7 @@ def _read_file(file: VectorFile) -> geopandas.GeoDataFrame:
     import pyogrio
 
     path, attribute = file.path, file.burning.attribute
+    names: list[str] | None = None
     if file.burning.mode == "instance":
         attribute = None
     if path.lower().endswith((".parquet", ".geoparquet", ".pq")):
@@ -161,6 +162,11 @@ def _read_file(file: VectorFile) -> geopandas.GeoDataFrame:
     except (ArgumentError, ImportError):
         raise
     except Exception as error:
+        if file.where is not None and names is not None:
+            raise ArgumentError(
+                f"{path} cannot be read where {file.where!r} ({error}). Its columns are "
+                f"{', '.join(names)}; text is in single quotes: \"crop = 'rye'\"."
+            ) from error
         raise _not_a_vector(path, error) from error
 
 

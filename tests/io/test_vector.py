@@ -365,6 +365,11 @@ def test_classes_are_codes_to_names_or_names_to_codes(squares) -> None:
         ({"attribute": "code", "classes": {4: "a", 9: "b"}}, r"the codes -2, which classes="),
         ({"attribute": "crop", "classes": {"rye": "1"}}, r"neither of codes to names"),
         ({"attribute": "code", "classes": {4: 1, -2: 2, 9: 3}}, r"neither of codes to names"),
+        ({"attribute": "crop", "classes": "rye"}, r"Pass a list"),
+        (
+            {"attribute": "crop", "classes": {1: "rye", 2: "rye", 3: "oats", 4: "rape"}},
+            r"gives the name 'rye' to several codes",
+        ),
         ({"attribute": "share"}, r"holds fractions"),
         ({"attribute": "gap"}, r"1 of 4 features have no 'gap'"),
         ({"attribute": "blank"}, r"1 of 4 features have no 'blank'"),
@@ -523,6 +528,8 @@ def test_a_condition_picks_features(squares, tmp_path: Path) -> None:
     assert row(layer) == [4, 0, 4, 9, 0]
     with pytest.raises(gx.errors.ArgumentError, match="layer= and where= are for files"):
         gx.open_vector(squares, like=GRID, where="code > 3")
+    with pytest.raises(gx.errors.ArgumentError, match="cannot be read where 'kind > 3'"):
+        gx.open_vector(tmp_path / "a.gpkg", like=GRID, where="kind > 3")
     squares.to_parquet(tmp_path / "a.parquet")
     with pytest.raises(gx.errors.ArgumentError, match="where= is for files that GDAL"):
         gx.open_vector(tmp_path / "a.parquet", like=GRID, where="code > 3")
