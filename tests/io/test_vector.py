@@ -1,6 +1,7 @@
 """Features burnt in windows: against rasterising the whole with GDAL, and what bad ones get."""
 
 import multiprocessing
+import os
 import pickle
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -610,3 +611,38 @@ def test_a_file_that_changed_is_not_read_again(fields_4326: Path) -> None:
     with pytest.raises(gx.errors.ReadFailedError, match="was changed or removed"):
         pickle.loads(pickle.dumps(other)).values  # noqa: B018
     assert old.source.stamp != resolve(gx.open_vector(fields_4326, like=GRID)).reader.source.stamp
+
+
+# Real files
+
+SHARED = Path(
+    os.environ.get("GEOXR_SHARED_DATA", Path(__file__).parents[2].parent / "shared" / "data")
+)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "landsat8_ny_series/nycd.gpkg",
+        "rmnp/continental-div-trail.geojson",
+        "zion/vector/zion_points.gpkg",
+        "deepforest/australia.shp",
+        "alexandria_lidar/buildings.geojson",
+    ],
+)
+def test_real_features_have_the_pixels_of_the_whole(name: str, rng: np.random.Generator) -> None:
+    frame = geopandas.read_file(SHARED / name)
+    left, bottom, right, top = frame.total_bounds
+    res = max(right - left, top - bottom) / 600
+    affine = Affine(res, 0, left - 5.3 * res, 0, -res, top + 7.1 * res)
+    shape = int((top - bottom) / res) + 15, int((right - left) / res) + 15
+    grid = GeoBox(shape, affine, frame.crs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # invalid ones
+        layer = gx.open_vector(SHARED / name, like=grid, mode="instance")
+    expected = whole(frame.geometry, range(1, len(frame) + 1), grid)
+    np.testing.assert_array_equal(layer.values, expected)
+    for row, col in rng.integers(0, 120, (10, 2)):
+        part = layer.isel(y=slice(row, row + 57), x=slice(col, col + 33)).values
+        np.testing.assert_array_equal(part, expected[row : row + 57, col : col + 33])
