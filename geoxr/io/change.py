@@ -10,6 +10,7 @@ import pyproj
 import shapely
 from odc.geo.geobox import GeoBox
 
+from geoxr.errors import CRSMismatchError
 from geoxr.grid.geobox import require_crs, resolution
 
 #: A vertex that comes back farther from where it was has no place in the target [pixel].
@@ -26,7 +27,14 @@ class Change:
     @cached_property
     def _transformer(self) -> pyproj.Transformer:
         target = require_crs(self.geobox, "The grid").proj
-        return pyproj.Transformer.from_crs(self.source, target, always_xy=True)
+        try:
+            return pyproj.Transformer.from_crs(self.source, target, always_xy=True)
+        except pyproj.exceptions.ProjError as error:
+            raise CRSMismatchError(
+                f"PROJ knows no way from {self.source.name} of the features to {target.name} of the "
+                f"grid ({error}). If the features are in another CRS than they say, correct the "
+                f"table: gdf.set_crs(crs, allow_override=True)."
+            ) from error
 
     @cached_property
     def round_target(self) -> bool:

@@ -479,6 +479,9 @@ def test_features_need_a_crs_if_the_grid_has_one(squares, tmp_path: Path) -> Non
     assert row(layer) == [4, -2, 4, 9, 0]
     with pytest.raises(gx.errors.CRSMismatchError, match="in EPSG:32633, but crs=EPSG:4326"):
         gx.open_vector(squares, like=GRID, crs=4326)
+    moon = GeoBox((5, 5), Affine(0.1, 0, 0, 0, -0.1, 5), "IAU_2015:30100")
+    with pytest.raises(gx.errors.CRSMismatchError, match="PROJ knows no way from WGS 84"):
+        gx.open_vector(squares, like=moon)
     plane = GeoBox(GRID.shape, GRID.affine, None)
     assert row(gx.open_vector(bare, like=plane, attribute="code")) == [4, -2, 4, 9, 0]
     with pytest.raises(gx.errors.MissingCRSError, match="The grid"):
