@@ -1,9 +1,13 @@
 """Sphinx configuration."""
 
+import os
 import shutil
 from pathlib import Path
 
 import geoxr
+
+# Threads of torch that wait in notebooks should not keep the cores from those that work.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 HERE = Path(__file__).parent
 NOTEBOOKS = HERE.parent / "notebooks"

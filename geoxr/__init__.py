@@ -30,7 +30,7 @@ _NAMES = {
     "merge": "geoxr.catalog.merge",
     "open_product": "geoxr.products",
     "open_raster": "geoxr.catalog.open",
-    "open_vector": "geoxr.catalog.open",
+    "open_vector": "geoxr.catalog.vector",
     "open_zarr": "geoxr.io.open",
     "qa_mask": "geoxr.derive.mask",
     "reproject": "geoxr.warp.reproject",
@@ -38,14 +38,15 @@ _NAMES = {
     "split_blocks": "geoxr.sample.split",
     "stats": "geoxr.transforms.statistics",
 }
-_MODULES = ("errors", "metrics", "models", "tasks", "testing", "transforms")
+_MODULES = ("errors", "losses", "metrics", "models", "tasks", "testing", "transforms")
 
 __all__ = sorted([*_NAMES, *_MODULES, "options"])
 
 if TYPE_CHECKING:
-    from geoxr import errors, metrics, models, tasks, testing, transforms
+    from geoxr import errors, losses, metrics, models, tasks, testing, transforms
     from geoxr.catalog.merge import merge
-    from geoxr.catalog.open import open_raster, open_vector
+    from geoxr.catalog.open import open_raster
+    from geoxr.catalog.vector import open_vector
     from geoxr.derive.map import map
     from geoxr.derive.mask import qa_mask
     from geoxr.errors import GeoxrError

@@ -1,12 +1,11 @@
-"""`open_raster` and `open_vector`: files as lazy layers."""
+"""`open_raster`: files as lazy layers."""
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import xarray as xr
 from odc.geo.crs import CRS
@@ -16,20 +15,14 @@ from geoxr.catalog.paths import find_files
 from geoxr.catalog.scenes import Scene, Target, Time, layer_of, select_bands
 from geoxr.derive.decode import decode as decoded
 from geoxr.errors import ArgumentError, MissingFileError, NotARasterError
-from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import grid_like, kind_of, parse_crs, require_crs
+from geoxr.grid.geobox import kind_of, parse_crs
 from geoxr.io.facts import BandFacts, band_coords
 from geoxr.io.gdal import FileInfo, open_file
-from geoxr.io.layer import as_layer, grid_coords
 from geoxr.io.reader import WindowReader
 from geoxr.io.stacks import BandStack
-from geoxr.io.vector import Burning, read_vector
 from geoxr.typing import Align, Bounds, CRSLike, Kind, Overlap, PathLike, Resampling
 from geoxr.warp.placed import place
 from geoxr.warp.reproject import onto
-
-if TYPE_CHECKING:
-    import geopandas
 
 
 def open_raster(
@@ -213,55 +206,3 @@ def stack_bands(infos: Mapping[str, FileInfo], resampling: Resampling) -> Window
             )
         sources.append(onto(place(info, resampling), first.geobox, resampling))
     return BandStack(tuple(sources), tuple(str(name) for name in infos))
-
-
-def open_vector(
-    path_or_gdf: PathLike | geopandas.GeoDataFrame,
-    *,
-    like: xr.DataArray | xr.Dataset | GeoBox,
-    attribute: str | None = None,
-    classes: Mapping[Any, str] | Sequence[str] | Classes | None = None,
-    all_touched: bool = False,
-    fill: int = 0,
-    mode: Literal["semantic", "instance"] = "semantic",
-    overlap: Literal["first", "last"] = "last",
-) -> xr.DataArray:
-    """Open vector features as a lazy label raster, rasterised window by window.
-
-    Parameters
-    ----------
-    path_or_gdf : path or GeoDataFrame
-        Features; those with empty geometries are left out, invalid ones repaired.
-    like : DataArray, Dataset or GeoBox
-        Grid of the layer. Features are transformed to its CRS, long edges bent.
-    attribute : str, optional
-        Column with the value that is burnt in: integers, or names out of `classes`. Default: 1.
-    classes : mapping of code to name, sequence of names, or Classes, optional
-        What the codes mean. Default: 0 background, 1 feature; or the distinct values of a text
-        `attribute`, counted from 1.
-    all_touched : bool
-        Burn every pixel a feature touches, not only those whose centre it covers.
-    fill : int
-        Value where there is no feature.
-    mode : {"semantic", "instance"}
-        Burn the class, or the number of the feature from 1 on.
-    overlap : {"first", "last"}
-        Which feature is on top where they overlap, in the order of the table.
-
-    Returns
-    -------
-    DataArray
-        Dimensions ``(y, x)``, categorical; every pixel is valid. Any window equals the same window
-        of the whole.
-    """
-    geobox = grid_like(like)
-    require_crs(geobox, "The grid (like=)")
-    named = None if classes is None else Classes.of(classes)
-    burning = Burning(attribute, named, fill, mode, overlap)
-    reader, known = read_vector(path_or_gdf, geobox, burning, all_touched=all_touched)
-    coords = None if isinstance(like, GeoBox) else grid_coords(like)
-    stem = Path(path_or_gdf).stem if isinstance(path_or_gdf, str | os.PathLike) else "vector"
-    return as_layer(
-        reader, name=stem, kind="categorical", classes=known, attrs={"units": "1"}, coords=coords,
-        band=None,
-    )  # fmt: skip

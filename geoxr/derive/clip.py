@@ -16,9 +16,10 @@ from geoxr.grid.window import Window
 from geoxr.io.dataset import map_dataset
 from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.mapped import Mapped
+from geoxr.io.pieces import paths_of, pieces_of
 from geoxr.io.reader import WindowReader
 from geoxr.io.resolve import resolve
-from geoxr.io.vector import Features, VectorReader
+from geoxr.io.vector import VectorReader
 from geoxr.typing import Area, XarrayT
 
 #: Borders this close to one of a pixel count as on it [pixel].
@@ -88,9 +89,8 @@ def _window(shape: shapely.Geometry, grid: GeoBox, all_touched: bool) -> Window:
 
 def _burnt(shape: shapely.Geometry, grid: GeoBox, all_touched: bool) -> VectorReader:
     """Return a layer that is 1 in an area and 0 outside."""
-    near = shapely.get_parts(to_pixels(shape, grid))
-    features = Features(tuple(shapely.to_wkb(near)), (1,) * len(near))
-    return VectorReader(grid, features, 0, all_touched, np.dtype("uint8"))
+    pieces = pieces_of(paths_of(np.array([shape])), np.array([1]), grid)
+    return VectorReader(grid, pieces, 0, None, all_touched, np.dtype("uint8"))
 
 
 def _masked(da: xr.DataArray, inside: WindowReader, shape: shapely.Geometry) -> xr.DataArray:

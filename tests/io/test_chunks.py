@@ -85,7 +85,9 @@ def test_a_cluster_gives_the_same_pixels(ds: xr.Dataset) -> None:
     ):  # fmt: skip
         xr.testing.assert_identical(ds.geoxr.chunk(64).compute(), expected)
         lazy = xr.DataArray(
-            ds["image"].geoxr.chunk(64).data, ds["image"].coords, ds["image"].dims,
+            ds["image"].geoxr.chunk(64).data,
+            ds["image"].coords,
+            ds["image"].dims,
             attrs={"kind": "continuous"},
         ).astype("float32")
         warped = lazy.geoxr.reproject("EPSG:3035")

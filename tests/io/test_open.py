@@ -1,17 +1,13 @@
 """What files carry, and what bad ones get."""
 
-import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import geopandas
 import numpy as np
 import pytest
 import rasterio
 import rasterio.features
-import shapely
 from affine import Affine
-from odc.geo.geobox import GeoBox
 
 import geoxr as gx
 from geoxr.testing import write_geotiff
@@ -181,74 +177,6 @@ def test_a_truncated_file_says_which_rows(tmp_path: Path, rng: np.random.Generat
         layer.load()
 
 
-@pytest.fixture
-def fields_4326(tmp_path: Path, rng: np.random.Generator) -> Path:
-    """Fifty overlapping polygons in EPSG:4326 over `utm_image`, one empty, one invalid."""
-    points = rng.uniform((15.0, 46.94), (15.026, 46.952), (50, 2))
-    shapes = [shapely.Point(p).buffer(rng.uniform(2e-4, 2e-3), quad_segs=3) for p in points]
-    bow_tie = shapely.Polygon(
-        [(15.01, 46.945), (15.012, 46.947), (15.012, 46.945), (15.01, 46.947)]
-    )
-    frame = geopandas.GeoDataFrame(
-        {"crop": ["corn", "soy"] * 26, "code": [7, 9] * 26},
-        geometry=[*shapes, shapely.Polygon(), bow_tie],
-        crs="EPSG:4326",
-    )
-    frame.to_file(tmp_path / "fields.gpkg")
-    return tmp_path / "fields.gpkg"
-
-
-def test_vectors_equal_rasterising_the_whole(utm_image: Path, fields_4326: Path) -> None:
-    image = gx.open_raster(utm_image)
-    layer = gx.open_vector(fields_4326, like=image, attribute="code")
-    frame = geopandas.read_file(fields_4326).to_crs(32633)
-    frame = frame[~frame.is_empty]
-    expected = rasterio.features.rasterize(
-        zip(frame.geometry.make_valid(), frame["code"], strict=True), out_shape=image.shape[1:],
-        transform=image.geoxr.geobox.affine, dtype="uint8",
-    )  # fmt: skip
-    assert (layer.values != expected).mean() < 1e-3
-    whole = layer.values
-    assert set(np.unique(whole)) == {0, 7, 9}
-    for rows, cols in [((0, 30), (0, 30)), ((40, 111), (55, 56)), ((140, 150), (100, 200))]:
-        part = layer.isel(y=slice(*rows), x=slice(*cols)).values
-        np.testing.assert_array_equal(part, whole[slice(*rows), slice(*cols)])
-
-
-def test_text_attributes_become_classes(utm_image: Path, fields_4326: Path) -> None:
-    image = gx.open_raster(utm_image)
-    layer = gx.open_vector(fields_4326, like=image, attribute="crop")
-    assert layer.geoxr.classes.names == ("background", "corn", "soy")
-    with pytest.raises(gx.errors.ClassesError, match=r"'soy'.*does not name"):
-        gx.open_vector(
-            fields_4326, like=image, attribute="crop", classes={0: "background", 1: "corn"}
-        )
-    with pytest.raises(gx.errors.ArgumentError, match="no column 'kind'"):
-        gx.open_vector(fields_4326, like=image, attribute="kind")
-
-
-def test_the_first_or_the_last_feature_is_on_top(utm_image: Path) -> None:
-    image = gx.open_raster(utm_image)
-    box = shapely.box(500_000, 5_199_900, 500_100, 5_200_000)
-    frame = geopandas.GeoDataFrame({"v": [1, 2]}, geometry=[box, box], crs=32633)
-    for overlap, value in (("last", 2), ("first", 1)):
-        layer = gx.open_vector(frame, like=image, attribute="v", overlap=overlap)  # type: ignore[arg-type]
-        assert layer.values[:10, :10].min() == value
-    instances = gx.open_vector(frame, like=image, mode="instance")
-    assert instances.values.max() == 2
-
-
-def test_features_of_a_file_are_not_sent_along(utm_image: Path, fields_4326: Path) -> None:
-    layer = gx.open_vector(fields_4326, like=gx.open_raster(utm_image), attribute="crop")
-    data = pickle.dumps(layer)
-    assert len(data) < 12_000
-    np.testing.assert_array_equal(pickle.loads(data).values, layer.values)
-    frame = gx.open_vector(
-        geopandas.read_file(fields_4326), like=gx.open_raster(utm_image), attribute="crop"
-    )
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(frame)).values, layer.values)
-
-
 def test_a_file_written_anew_is_not_read_through_the_old_handle(tmp_path: Path) -> None:
     path = write_geotiff(tmp_path / "a.tif", np.ones((8, 8), "uint8"), crs=32633, transform=UTM)
     old = gx.open_raster(path)
@@ -300,31 +228,6 @@ def test_bands_of_labels_are_not_blended(tmp_path: Path) -> None:
     }
     layer = gx.open_raster(files, kind="categorical")
     assert set(np.unique(layer.values)) == {0, 1024}
-
-
-def test_features_without_a_place_in_the_target_are_cut_off(utm_image: Path) -> None:
-    world = geopandas.GeoDataFrame({"v": [3]}, geometry=[shapely.box(-180, -90, 180, 90)], crs=4326)
-    layer = gx.open_vector(world, like=gx.open_raster(utm_image), attribute="v")
-    assert (layer.values == 3).all()
-
-
-def test_ties_at_pixel_centres_fall_the_same_way_in_all_windows(rng: np.random.Generator) -> None:
-    grid = GeoBox((90, 90), Affine(10 / 3, 0, 500_000, 0, -10 / 3, 5_200_000), "EPSG:32633")
-    centres = [grid.affine @ (c + 0.5, r + 0.5) for r, c in rng.integers(5, 80, (60, 2))]
-    shapes = [shapely.box(x, y - 20, x + 20, y) for x, y in centres]
-    frame = geopandas.GeoDataFrame({"v": range(1, 61)}, geometry=shapes, crs=32633)
-    layer = gx.open_vector(frame, like=grid, attribute="v")
-    whole = layer.values
-    for row, col in rng.integers(0, 60, (40, 2)):
-        part = layer.isel(y=slice(row, row + 29), x=slice(col, col + 23)).values
-        np.testing.assert_array_equal(part, whole[row : row + 29, col : col + 23])
-
-
-def test_values_beyond_32_bits_are_refused(utm_image: Path) -> None:
-    box = shapely.box(500_000, 5_199_900, 500_100, 5_200_000)
-    frame = geopandas.GeoDataFrame({"v": [2**33]}, geometry=[box], crs=32633)
-    with pytest.raises(gx.errors.ClassesError, match="do not fit into 32 bits"):
-        gx.open_vector(frame, like=gx.open_raster(utm_image), attribute="v")
 
 
 def test_files_that_cannot_be_opened_are_named_or_left_out(tmp_path: Path, utm_image: Path) -> None:
