@@ -20,6 +20,7 @@ __version__ = "0.1.0.dev0"
 #: Public name -> module that defines it.
 _NAMES = {
     "Band": "geoxr.products",
+    "Catalog": "geoxr.catalog.catalog",
     "ChipPlan": "geoxr.sample.chip",
     "Classes": "geoxr.grid.classes",
     "GeoxrError": "geoxr.errors",
@@ -28,6 +29,7 @@ _NAMES = {
     "load_task": "geoxr.tasks",
     "map": "geoxr.derive.map",
     "merge": "geoxr.catalog.merge",
+    "mosaic": "geoxr.catalog.join",
     "open_product": "geoxr.products",
     "open_raster": "geoxr.catalog.open",
     "open_vector": "geoxr.catalog.vector",
@@ -44,6 +46,8 @@ __all__ = sorted([*_NAMES, *_MODULES, "options"])
 
 if TYPE_CHECKING:
     from geoxr import errors, losses, metrics, models, tasks, testing, transforms
+    from geoxr.catalog.catalog import Catalog
+    from geoxr.catalog.join import mosaic
     from geoxr.catalog.merge import merge
     from geoxr.catalog.open import open_raster
     from geoxr.catalog.vector import open_vector

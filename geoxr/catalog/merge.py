@@ -94,7 +94,7 @@ def merge(
     else:
         base = _base(layers, like)
         full = geobox_of(base)
-        target = _joined(full, readers, join)
+        target = joined(full, readers, join)
         coords = grid_coords(base) if same_grid(full, target) else None
     if join == "inner":
         _check_overlaps(readers, target)
@@ -145,7 +145,7 @@ def _base(
     raise ArgumentError(f"like must be a name, a layer or a GeoBox, not {type(like).__name__}.")
 
 
-def _joined(
+def joined(
     full: GeoBox, readers: Mapping[str, WindowReader], join: Literal["inner", "outer"]
 ) -> GeoBox:
     """Cut or grow a grid, on its own lattice, to what the layers cover."""

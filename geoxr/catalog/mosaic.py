@@ -2,83 +2,188 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
 
+from geoxr.catalog.overlap import PICKING, Part, combine
 from geoxr.grid.geobox import extent
 from geoxr.grid.shapes import outline, to_pixels
 from geoxr.grid.window import Window
-from geoxr.io.reader import View, WindowReader, fill_of, reduce_valid
+from geoxr.io.reader import WindowReader, fill_of, reduce_valid
 from geoxr.typing import Overlap
 
-#: How scenes are combined where they overlap, per pixel and band.
-OVERLAPS = ("first", "last", "mean", "median", "min", "max", "count")
+#: Numbers that one window may hold in memory while scenes are combined; larger ones are cut.
+_MOST = 1 << 22
 
 
-@dataclass(frozen=True)
-class Mosaic(View):
-    """Scenes laid over each other; see `WindowReader`.
+class Scenes(Protocol):
+    """Scenes on the grid of a mosaic, in the order of its overlap rule.
 
-    Parameters
+    Attributes
     ----------
-    scenes : tuple of WindowReader
-        All on the grid of the mosaic, with the same bands and type.
-    overlap : str
-        Which scene wins where several are valid, or how they are combined.
+    geobox : GeoBox
+        Of the mosaic.
+    dtype : numpy.dtype
+    bands : tuple of str
+    times : tuple of numpy.datetime64 or None
+        Those of every scene.
+    nodata : float, int or None
+        The number that marks missing pixels in all scenes; None if they do not share one.
+    masked : bool
+        Whether the pixels of some scene alone do not tell validity.
+    footprint : shapely.Geometry
+        Outline of all, in the CRS of `geobox`.
+    windows : int64 array (scene, 4) [pixel]
+        First row and column, row and column after the last.
+    sliced : bool array (scene,)
+        Whether the pixels of a scene are those of the mosaic.
     """
-
-    scenes: tuple[WindowReader, ...]
-    overlap: Overlap = "first"
-
-    @property
-    def source(self) -> WindowReader:  # type: ignore[override]
-        """The scene that stands for all where they agree."""
-        return self.scenes[0]
 
     @property
     def geobox(self) -> GeoBox:
-        """Grid of all."""
-        return self.source.geobox
+        """Grid of the mosaic."""
+        ...
 
     @property
     def dtype(self) -> np.dtype:
         """Type of the pixels."""
-        return np.dtype("uint16") if self.overlap == "count" else self.source.dtype
+        ...
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands."""
+        ...
+
+    @property
+    def windows(self) -> np.ndarray:
+        """Where scenes lie."""
+        ...
+
+    @property
+    def sliced(self) -> np.ndarray:
+        """Which scenes need no resampling."""
+        ...
+
+    @property
+    def times(self) -> tuple[np.datetime64, ...] | None:
+        """Time steps of every scene."""
+        ...
+
+    @property
+    def nodata(self) -> float | int | None:
+        """Number that marks missing pixels."""
+        ...
+
+    @property
+    def masked(self) -> bool:
+        """Whether pixels alone do not tell validity."""
+        ...
+
+    @property
+    def footprint(self) -> shapely.Geometry:
+        """Outline of all."""
+        ...
+
+    def reader(self, i: int) -> WindowReader | None:
+        """Return a scene on the grid of the mosaic; None for one that is left out."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Mosaic:
+    """Scenes laid over each other; see `WindowReader`.
+
+    A window opens only the scenes that meet it. With the rules "first" and "last" it opens none once
+    every pixel is filled.
+
+    Parameters
+    ----------
+    scenes : Scenes
+    overlap : str
+        Which scene wins where several are valid, or how they are combined.
+    """
+
+    scenes: Scenes
+    overlap: Overlap = "first"
+
+    @property
+    def geobox(self) -> GeoBox:
+        """Grid of all."""
+        return self.scenes.geobox
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands."""
+        return self.scenes.bands
+
+    @property
+    def times(self) -> tuple[np.datetime64, ...] | None:
+        """Time steps of every scene."""
+        return self.scenes.times
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the pixels."""
+        return np.dtype("uint16") if self.overlap == "count" else self.scenes.dtype
 
     @property
     def nodata(self) -> float | int | None:
         """Number that marks missing pixels; a count has none, 0 scenes is a fact."""
-        return None if self.overlap == "count" else self.source.nodata
+        return None if self.overlap == "count" else self.scenes.nodata
 
     @cached_property
     def masked(self) -> bool:
         """Whether pixels alone do not tell validity."""
         if self.overlap == "count":
             return False
-        if len({repr(scene.nodata) for scene in self.scenes}) > 1:
-            return True
-        if any(scene.masked for scene in self.scenes) and self.nodata is None:
-            return True
-        marked = self.nodata is not None or self.dtype.kind in "fc"
-        return not marked and not self.footprint.covers(outline(self.geobox))
+        if self.nodata is not None:
+            # A combined pixel is kept off the number; a picked one may have it and be valid.
+            return self.scenes.masked and self.overlap in PICKING
+        if self.dtype.kind in "fc":
+            return False
+        return self.scenes.masked or not self.footprint.covers(outline(self.geobox))
 
     @cached_property
     def footprint(self) -> shapely.Geometry:
         """Outline of all scenes together."""
-        return shapely.union_all([scene.footprint for scene in self.scenes])
+        return self.scenes.footprint
 
     @cached_property
-    def _index(self) -> tuple[shapely.STRtree, list[Window]]:
-        """Scenes by their place, and the window each one covers."""
-        windows = [covered(scene.footprint, self.geobox) for scene in self.scenes]
-        boxes = [shapely.box(w.col, w.row, w.stop[1], w.stop[0]) for w in windows]
-        return shapely.STRtree(boxes), windows
+    def _tree(self) -> shapely.STRtree:
+        """Scenes by their windows."""
+        top, left, bottom, right = self.scenes.windows.T
+        return shapely.STRtree(shapely.box(left, top, right, bottom))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def hits(self, window: Window, step: int = 1) -> np.ndarray:
+        """Positions of the scenes that have pixels in a window, in order."""
+        row, col = window.row, window.col
+        stop_row, stop_col = window.stop
+        # Half a pixel inside, so that scenes that only touch the window are not found.
+        box = shapely.box(col + 0.5, row + 0.5, stop_col - 0.5, stop_row - 0.5)
+        found = np.sort(self._tree.query(box))
+        return found if step == 1 else found[self._sampled(found, window, step)]
+
+    def _sampled(self, found: np.ndarray, window: Window, step: int) -> np.ndarray:
+        """Which scenes hold one of the pixels that a decimated read takes.
+
+        That is the first pixel of a cell where a scene is sliced, the middle where it is warped.
+        """
+        windows = self.scenes.windows[found]
+        start = np.where(self.scenes.sliced[found], 0, step // 2)
+        keep = np.ones(len(found), bool)
+        for first, last, at in ((0, 2, window.row), (1, 3, window.col)):
+            cell = np.maximum(-(-(windows[:, first] - at - start) // step), 0)
+            keep &= cell * step + start + at < windows[:, last]
+        return keep
 
     def read(
         self,
@@ -91,25 +196,28 @@ class Mosaic(View):
         step: int = 1,
     ) -> None:
         """Read a window; see `WindowReader.read`."""
-        hits = self._scenes_in(window)
-        good = np.zeros(out.shape, bool)
-        if self.overlap in ("first", "last"):
+        hits = self.hits(window, step)
+        depth = max(len(hits), 1) if self.overlap == "median" else 1
+        if out.size * depth > _MOST and max(out.shape[2:]) > 1:
+            for part, rows, cols in _halves(window, step):
+                piece = None if valid is None else valid[..., rows, cols]
+                self.read(part, out[..., rows, cols], piece, bands=bands, times=times, step=step)
+            return
+        own = valid is not None and valid.shape == out.shape
+        good = valid if own and valid is not None else np.empty(out.shape, bool)
+        good[...] = False
+        if self.overlap in PICKING:
             self._overlay(window, hits, out, good, bands, times, step)
         else:
-            self._combine(window, hits, out, good, bands, times, step)
-        if valid is not None:
+            parts = self._parts(window, hits, out, bands, times, step)
+            combine(self.overlap, parts, len(hits), out, good, self.nodata, fill_of(self))
+        if valid is not None and not own:
             reduce_valid(good, valid)
-
-    def _scenes_in(self, window: Window) -> list[int]:
-        tree, windows = self._index
-        (row, col), (stop_row, stop_col) = (window.row, window.col), window.stop
-        hits = tree.query(shapely.box(col, row, stop_col, stop_row))
-        return sorted(int(hit) for hit in hits if not (windows[hit] & window).empty)
 
     def _overlay(
         self,
         window: Window,
-        hits: list[int],
+        hits: np.ndarray,
         out: np.ndarray,
         good: np.ndarray,
         bands: tuple[int, ...],
@@ -117,69 +225,101 @@ class Mosaic(View):
         step: int,
     ) -> None:
         """Lay down scenes until no pixel is missing."""
-        out[...] = fill_of(self)
-        for hit in hits if self.overlap == "first" else reversed(hits):
+        fill, empty = fill_of(self), True
+        for hit in hits if self.overlap == "first" else hits[::-1]:
             part = self._part(hit, window, step)
             rows, cols = _cells(part, window, step)
             here, there = good[..., rows, cols], out[..., rows, cols]
-            if here.all():
+            if not empty and here.all():
                 continue
+            scene = self.scenes.reader(int(hit))
+            if scene is None:
+                continue
+            if empty and part == window and scene.dtype == out.dtype:
+                # Nothing is there yet, so the scene may write where it will stay.
+                scene.read(part, out, good, bands=bands, times=times, step=step)
+                if not good.all():
+                    out[~good] = fill
+                empty = False
+                continue
+            if empty:
+                out[...] = fill
+                empty = False
             pixels, fresh = np.empty(here.shape, self.dtype), np.empty(here.shape, bool)
-            self.scenes[hit].read(part, pixels, fresh, bands=bands, times=times, step=step)
+            _read(scene, part, pixels, fresh, bands, times, step)
             np.copyto(there, pixels, where=fresh & ~here)
             here |= fresh
+        if empty:
+            out[...] = fill
 
-    def _combine(
+    def _parts(
         self,
         window: Window,
-        hits: list[int],
+        hits: np.ndarray,
         out: np.ndarray,
-        good: np.ndarray,
         bands: tuple[int, ...],
         times: tuple[int, ...],
         step: int,
-    ) -> None:
-        """Reduce all valid scenes of every pixel."""
-        stack = np.full((len(hits), *out.shape), np.nan)
-        for layer, hit in zip(stack, hits, strict=True):
+    ) -> Iterator[Part]:
+        """Read the scenes of a window, one after the other."""
+        for hit in hits:
             part = self._part(hit, window, step)
-            rows, cols = _cells(part, window, step)
-            shape = layer[..., rows, cols].shape
-            pixels, fresh = np.empty(shape, self.source.dtype), np.empty(shape, bool)
-            self.scenes[hit].read(part, pixels, fresh, bands=bands, times=times, step=step)
-            np.copyto(layer[..., rows, cols], pixels, where=fresh)
-        number = (~np.isnan(stack)).sum(axis=0)
-        if self.overlap == "count":
-            out[...], good[...] = number, True
-            return
-        good[...] = number > 0
-        reduce: dict[str, Callable[..., np.ndarray]]
-        reduce = {"mean": np.nanmean, "median": np.nanmedian, "min": np.nanmin, "max": np.nanmax}
-        if not hits:
-            out[...] = fill_of(self)
-            return
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # pixels that no scene covers
-            value = reduce[self.overlap](stack, axis=0)
-        if self.dtype.kind in "iu":
-            value = np.floor(value + 0.5)
-        if self.nodata is not None:
-            # A valid result never equals the number that marks missing pixels.
-            nudge = 1.0 if self.dtype.kind in "iu" else max(abs(self.nodata) * 1e-6, 1e-30)
-            value = np.where(value == self.nodata, value + nudge, value)
-        out[...] = np.where(good, value, fill_of(self))
+            cells = _cells(part, window, step)
+            shape = out[..., *cells].shape
+            pixels, fresh = np.empty(shape, self.scenes.dtype), np.zeros(shape, bool)
+            scene = self.scenes.reader(int(hit))
+            if scene is not None:
+                _read(scene, part, pixels, fresh, bands, times, step)
+            yield cells, pixels, fresh
 
     def _part(self, hit: int, window: Window, step: int) -> Window:
         """Return the part of a window that a scene covers, starting on a step."""
-        part = self._index[1][hit] & window
+        top, left, bottom, right = self.scenes.windows[hit].tolist()
+        part = Window(top, left, bottom - top, right - left) & window
         row = window.row + (part.row - window.row) // step * step
         col = window.col + (part.col - window.col) // step * step
         return Window(row, col, part.stop[0] - row, part.stop[1] - col)
 
 
+def _read(
+    scene: WindowReader,
+    part: Window,
+    pixels: np.ndarray,
+    fresh: np.ndarray,
+    bands: tuple[int, ...],
+    times: tuple[int, ...],
+    step: int,
+) -> None:
+    """Read a scene into pixels of the type of the mosaic, which may be wider than its own."""
+    own = pixels if scene.dtype == pixels.dtype else np.empty(pixels.shape, scene.dtype)
+    scene.read(part, own, fresh, bands=bands, times=times, step=step)
+    if own is not pixels:
+        pixels[...] = own
+
+
 def _cells(part: Window, window: Window, step: int) -> tuple[slice, slice]:
     row, col = (part.row - window.row) // step, (part.col - window.col) // step
     return slice(row, row - (-part.height // step)), slice(col, col - (-part.width // step))
+
+
+def _halves(window: Window, step: int) -> Iterator[tuple[Window, slice, slice]]:
+    """Cut a window across its longer side, between two cells; with their cells of the result."""
+    height, width = -(-window.height // step), -(-window.width // step)
+    down = height >= width
+    middle = (height if down else width) // 2
+    cut = middle * step
+    if down:
+        parts = [
+            Window(window.row, window.col, cut, window.width),
+            Window(window.row + cut, window.col, window.height - cut, window.width),
+        ]
+    else:
+        parts = [
+            Window(window.row, window.col, window.height, cut),
+            Window(window.row, window.col + cut, window.height, window.width - cut),
+        ]
+    for part in parts:
+        yield part, *_cells(part, window, step)
 
 
 def covered(footprint: shapely.Geometry, geobox: GeoBox, *, margin: int = 1) -> Window:

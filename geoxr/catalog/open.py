@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import warnings
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import xarray as xr
-from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
+from geoxr.catalog.catalog import Catalog
 from geoxr.catalog.paths import find_files
-from geoxr.catalog.scenes import Scene, Target, Time, layer_of, select_bands
+from geoxr.catalog.scan import Errors, Given, SceneFiles, check_errors, scan
+from geoxr.catalog.scenes import Look, Target, Time, layer_of
 from geoxr.derive.decode import decode as decoded
-from geoxr.errors import ArgumentError, MissingFileError, NotARasterError
+from geoxr.errors import ArgumentError
 from geoxr.grid.geobox import kind_of, parse_crs
-from geoxr.io.facts import BandFacts, band_coords
-from geoxr.io.gdal import FileInfo, open_file
 from geoxr.io.reader import WindowReader
-from geoxr.io.stacks import BandStack
 from geoxr.typing import Align, Bounds, CRSLike, Kind, Overlap, PathLike, Resampling
-from geoxr.warp.placed import place
-from geoxr.warp.reproject import onto
 
 
 def open_raster(
-    paths: PathLike | Sequence[PathLike] | Mapping[str, PathLike],
+    paths: PathLike | Sequence[PathLike] | Mapping[str, PathLike] | Catalog,
     *,
     bands: Sequence[str | int] | None = None,
     crs: CRSLike | None = None,
@@ -36,18 +32,22 @@ def open_raster(
     align: Align | None = None,
     time: Time | None = None,
     overlap: Overlap = "first",
+    sortby: str | None = None,
     resampling: Resampling | None = None,
     kind: Kind | None = None,
     nodata: float | None = None,
     decode: bool = False,
     chunks: Any = None,
-    errors: Literal["raise", "skip"] = "raise",
+    errors: Errors = "raise",
 ) -> xr.DataArray:
     """Open raster files as one lazy layer. Reads headers, no pixels.
 
+    A mosaic opens a file when a window meets it and not before, so a layer of thousands of scenes
+    costs little; made from a `Catalog`, it costs no header either.
+
     Parameters
     ----------
-    paths : path, list, pattern, directory, or mapping of band to path
+    paths : path, list, pattern, directory, mapping of band to path, or Catalog
         Several files are scenes of one mosaic; a mapping is one scene with a file per band.
     bands : sequence of str or int, optional
         Bands to keep, by name or by number from 1.
@@ -64,11 +64,16 @@ def open_raster(
         Pixels of a new grid start at whole multiples of the resolution, or where those of the first
         file do. Default: "keep" if all files are on one lattice, so that nothing is resampled;
         otherwise "snap".
-    time : {"collapse"}, optional
-        Plain files have no dates that geoxr knows, so they are always laid over each other; a time
-        axis comes from `open_product`.
+    time : {"each", "collapse"}, optional
+        A time axis, or dates laid over each other. Default: a time axis if the scenes of a catalog
+        have several dates (column ``start``). Plain files have no dates that geoxr knows, so they
+        are always laid over each other.
     overlap : {"first", "last", "mean", "median", "min", "max", "count"}
         Which scene wins, or how they are combined, where several are valid; per pixel and band.
+    sortby : str, optional
+        Column of the catalog that orders scenes before the `overlap` rule, ascending:
+        "cloud_cover" with "first" shows the clearest. "-column" is descending; scenes without a
+        value come last. Default: by date, then as given.
     resampling : str, optional
         As for `geoxr.reproject`.
     kind : {"continuous", "categorical"}, optional
@@ -82,8 +87,9 @@ def open_raster(
     chunks : optional
         As for ``DataArray.chunk``: dask chunks. Sampling and training need none.
     errors : {"raise", "skip"}
-        With "skip", files that cannot be opened are left out, and a warning names them. Tiles that
-        cannot be read later are holes, and one warning per read counts them.
+        With "skip", files that cannot be opened, or whose type, bands or units are not those of
+        most, are left out, and one warning counts and names them. Scenes that cannot be opened any
+        more when a window meets them, and tiles that cannot be read, are holes with a warning.
 
     Returns
     -------
@@ -95,114 +101,55 @@ def open_raster(
     ------
     MissingFileError, NotARasterError
         If a file is missing or not a raster.
+    ArgumentError
+        If scenes differ in type, bands or the meaning of their numbers; both files are named.
     CRSMismatchError
         If the files have several CRSs and no target was given.
     """
     given = None if crs is None or (isinstance(crs, str) and crs == "auto") else parse_crs(crs)
-    if isinstance(paths, Mapping):
-        skip = _skips(errors)
-        infos = {name: _open(path, given, nodata, skip) for name, path in paths.items()}
-        info = next(iter(infos.values()))
-        labels = (kind or _kind(info)) == "categorical"
-        chosen: Resampling = resampling or ("nearest" if labels else "bilinear")
-        reader = stack_bands(infos, chosen)
-        scenes = [Scene(select_bands(reader, bands), info.reader.path)]
-        facts = {str(name): one.facts[0] for name, one in infos.items()}
-    else:
-        opened = _open_all(find_files(paths), given, nodata, errors)
-        info = opened[0]
-        chosen = resampling or ("nearest" if (kind or _kind(info)) == "categorical" else "bilinear")
-        scenes = [Scene(select_bands(place(one, chosen), bands), one.reader.path) for one in opened]
-        facts = dict(zip(info.reader.bands, info.facts, strict=True))
-    target = Target(crs=crs, resolution=resolution, bounds=bounds, like=like, align=align)
     if kind is not None and kind not in ("continuous", "categorical"):
         raise ArgumentError(f'kind is {kind!r}, but must be "continuous" or "categorical".')
-    kept = [facts[name] for name in scenes[0].reader.bands]
-    differing = band_coords(kept)
-    attrs = file_attrs(info, kept[0])
+    first: WindowReader | None = None
+    skipped: tuple[str, ...] = ()
+    catalog: Catalog | None = None
+    if isinstance(paths, Catalog):
+        check_errors(errors)
+        catalog, table = paths, paths.table
+        if nodata is not None:
+            table = table.with_nodata(nodata)
+    else:
+        known = Given(given, nodata, kind=kind, resampling=resampling, skip=errors == "skip")
+        found = scan(_scenes(paths), known, errors=errors)
+        table, skipped = found.table, found.skipped
+        first = found.first if len(table) == 1 else None
+    if sortby is not None:
+        ordered = (catalog or Catalog.of_table(table)).order(sortby)
+        table = table.take(ordered)
     layer = layer_of(
-        scenes,
-        target,
+        table,
+        Target(crs=crs, resolution=resolution, bounds=bounds, like=like, align=align),
+        Look(name=Path(table.paths[0][0]).stem, kind=kind),
+        bands=bands,
         time=time,
         overlap=overlap,
         resampling=resampling,
-        kind=kind or _kind(info),
-        classes=info.classes,
-        attrs={name: value for name, value in attrs.items() if name not in differing},
-        name=Path(info.reader.path).stem,
+        errors=errors,
+        skipped=skipped,
+        first=first,
+        ordered=sortby is not None,
     )
-    layer = layer.assign_coords(differing)
     if decode and kind_of(layer) == "continuous":
         layer = decoded(layer)
     return layer if chunks is None else layer.chunk(chunks)
 
 
-def _open_all(
-    paths: Sequence[str], given: CRS | None, nodata: float | None, errors: str
-) -> list[FileInfo]:
-    """Open files; those that cannot be opened are left out with a warning, or raise."""
-    skip = _skips(errors)
-    opened, skipped = [], []
-    for path in paths:
-        try:
-            opened.append(_open(path, given, nodata, skip))
-        except (NotARasterError, MissingFileError) as error:
-            if not skip:
-                raise
-            skipped.append(str(error))
-    if not opened:
-        raise NotARasterError(f"None of {len(paths)} files can be opened. The first: {skipped[0]}")
-    if skipped:
-        warnings.warn(
-            f"{len(skipped)} of {len(paths)} files were left out: {' '.join(skipped)}", stacklevel=3
-        )
-    return opened
-
-
-def _skips(errors: str) -> bool:
-    if errors not in ("raise", "skip"):
-        raise ArgumentError(f'errors is {errors!r}, but must be "raise" or "skip".')
-    return errors == "skip"
-
-
-def _open(path: PathLike, given: CRS | None, nodata: float | None, skip: bool) -> FileInfo:
-    info = open_file(path, nodata=nodata, skip=skip)
-    placed = info.placement or info.reader.geobox
-    if placed.crs is None and given is not None:
-        info = open_file(path, crs=given, nodata=nodata, skip=skip)
-    return info
-
-
-def _kind(info: FileInfo) -> Kind:
-    return "categorical" if info.palette or info.classes else "continuous"
-
-
-def file_attrs(info: FileInfo, band: BandFacts) -> dict[str, Any]:
-    """Attributes that a file brings along: units, scale and offset of a band, palette."""
-    attrs: dict[str, Any] = {"units": band.units}
-    if (band.scale, band.offset) != (1.0, 0.0):
-        attrs.update(scale=band.scale, offset=band.offset)
-    if info.palette:
-        attrs["palette"] = " ".join(info.palette)
-    return attrs
-
-
-def stack_bands(infos: Mapping[str, FileInfo], resampling: Resampling) -> WindowReader:
-    """One file per band as one reader on the grid of the first."""
-    if not infos:
+def _scenes(
+    paths: PathLike | Sequence[PathLike] | Mapping[str, PathLike],
+) -> list[SceneFiles]:
+    """Return the scenes that paths stand for: one file each, or one scene with a file per band."""
+    if not isinstance(paths, Mapping):
+        return [SceneFiles((path,)) for path in find_files(paths)]
+    if not paths:
         raise ArgumentError("The mapping of bands to paths is empty.")
-    first = place(next(iter(infos.values())), resampling)
-    sources = []
-    for name, info in infos.items():
-        if len(info.reader.bands) != 1:
-            raise ArgumentError(
-                f"{info.reader.path} has {len(info.reader.bands)} bands, so it is not the one band "
-                f"{name!r}. Open the file alone, or pick one of its bands."
-            )
-        if info.reader.dtype != first.dtype:
-            raise ArgumentError(
-                f"Band {name!r} is {info.reader.dtype}, the first band is {first.dtype}. Bands of "
-                f"one layer have one type. Open them apart and use gx.merge."
-            )
-        sources.append(onto(place(info, resampling), first.geobox, resampling))
-    return BandStack(tuple(sources), tuple(str(name) for name in infos))
+    files = tuple(os.fspath(path) for path in paths.values())
+    return [SceneFiles(files, tuple(str(name) for name in paths))]

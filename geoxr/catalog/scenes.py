@@ -1,4 +1,4 @@
-"""Scenes on a common grid: from opened files to one layer."""
+"""Scenes on a common grid: from a table to one layer."""
 
 from __future__ import annotations
 
@@ -11,29 +11,42 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from geoxr.catalog.mosaic import OVERLAPS, Mosaic
+from geoxr.catalog.alike import alike, band_positions
+from geoxr.catalog.join import as_count
+from geoxr.catalog.mosaic import Mosaic
+from geoxr.catalog.overlap import check_overlap_rule
+from geoxr.catalog.place import common_bounds, place
+from geoxr.catalog.placed import TableScenes
+from geoxr.catalog.scan import Errors, warn_skipped
+from geoxr.catalog.table import SceneTable, crs_of
 from geoxr.errors import ArgumentError, CRSMismatchError, NoOverlapError
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import crs_name, grid_like, lattice_offset, parse_crs, require_crs, same_crs
+from geoxr.grid.geobox import (
+    crs_name,
+    describe_bounds,
+    grid_like,
+    lattice_offset,
+    parse_crs,
+    require_crs,
+    same_crs,
+)
+from geoxr.io.facts import band_attrs, band_coords
 from geoxr.io.layer import as_layer
 from geoxr.io.reader import WindowReader
 from geoxr.io.stacks import TimeStack
 from geoxr.io.views import Cropped
 from geoxr.typing import Align, Bounds, CRSLike, Kind, Overlap, Resampling
-from geoxr.warp.reproject import check_overlap, check_resampling, onto, pick_resampling
+from geoxr.warp.reproject import (
+    check_complex,
+    check_overlap,
+    check_resampling,
+    onto,
+    pick_resampling,
+)
 from geoxr.warp.target import target_grid
 
 #: How dates become a time axis.
 Time = Literal["each", "collapse"]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One acquisition: its pixels, a name for messages, and its date if it has one."""
-
-    reader: WindowReader
-    name: str
-    time: np.datetime64 | None = None
 
 
 @dataclass(frozen=True)
@@ -53,118 +66,188 @@ class Target:
         return all(value is None for value in asked)
 
 
+@dataclass(frozen=True)
+class Look:
+    """How a layer of scenes presents itself; what is None comes from the first scene."""
+
+    name: str | None = None
+    kind: Kind | None = None
+    classes: Classes | None = None
+    attrs: Mapping[str, Any] | None = None
+    band: str | None = "band"
+
+
 def layer_of(
-    scenes: Sequence[Scene],
+    table: SceneTable,
     target: Target,
+    look: Look,
     *,
-    time: Time | None,
-    overlap: Overlap,
+    bands: Sequence[str | int] | None = None,
+    time: Time | None = None,
+    overlap: Overlap = "first",
+    resampling: Resampling | None = None,
+    default: float | None = None,
+    errors: Errors = "raise",
+    skipped: Sequence[str] = (),
+    first: WindowReader | None = None,
+    ordered: bool = False,
+) -> xr.DataArray:
+    """Lay scenes onto one grid, by date or all together. Opens no file.
+
+    Parameters
+    ----------
+    table : SceneTable
+        In the order of the overlap rule, which follows dates unless `ordered`.
+    default : float, optional
+        Nodata value of files that name none.
+    skipped : sequence of str
+        Why scenes were left out before; the one warning counts them all.
+    first : WindowReader, optional
+        The one scene of a table of one, opened, so that it need not be opened again.
+    """
+    _check_time(table, time)
+    check_resampling(resampling)
+    total = len(table) + len(skipped)
+    table, picked, unlike = alike(table, bands, errors)
+    warn_skipped([*skipped, *unlike], total, stacklevel=3)
+    if not ordered:
+        table = table.take(np.argsort(table.starts, kind="stable"))  # unknown dates come last
+    header = table.header(0)
+    kind = look.kind or header.kind
+    check_overlap_rule(overlap, kind, np.dtype(header.dtype))
+    geobox = _grid(table, target)
+    names = tuple(header.bands[i] for i in picked[table.header_of[0]])
+    if len(table) == 1 and first is not None and overlap != "count":
+        reader = _alone(first, picked[0], geobox, resampling, kind, table.row(0).name, target)
+        steps, readers = [table.starts[0]], [reader]
+    else:
+        placement = place(table, geobox)
+        if not placement.sliced.all():
+            row = table.row(int(np.flatnonzero(~placement.sliced)[0]))
+            resampling = pick_resampling(resampling, kind, row.geobox, geobox)
+            check_complex(np.dtype(header.dtype), resampling)
+        scenes = TableScenes(
+            table, geobox, placement.windows, placement.sliced, names, picked,
+            resampling or "nearest", default, errors == "skip",
+        )  # fmt: skip
+        steps, readers = _by_date(_meeting(scenes), table.starts, overlap, time)
+    dated = time != "collapse" and not np.isnat(steps).any() and (len(steps) > 1 or time == "each")
+    layer = TimeStack(tuple(readers), tuple(steps)) if dated else readers[0]
+    attrs, kept = header.values, [header.facts[i] for i in picked[table.header_of[0]]]
+    classes = look.classes or Classes.from_attrs(attrs)
+    attrs = {key: value for key, value in attrs.items() if not key.startswith("flag_")}
+    differing = {} if look.attrs is not None else band_coords(kept)
+    facts = band_attrs(kept[0])
+    attrs |= {key: value for key, value in facts.items() if key not in differing}
+    if look.attrs is not None:
+        attrs = dict(look.attrs)
+    result = as_layer(
+        layer, name=look.name, kind=kind, classes=classes, attrs=attrs, band=look.band
+    )
+    return result.assign_coords(differing) if overlap != "count" else as_count(result)
+
+
+def _alone(
+    reader: WindowReader,
+    picked: tuple[int, ...],
+    geobox: GeoBox,
     resampling: Resampling | None,
     kind: Kind,
-    classes: Classes | None,
-    attrs: Mapping[str, Any],
-    name: str | None = None,
-    band: str | None = "band",
-) -> xr.DataArray:
-    """Lay scenes onto one grid, by date or all together. Reads no pixel."""
-    if overlap not in OVERLAPS:
-        raise ArgumentError(f"overlap is {overlap!r}, but must be one of {', '.join(OVERLAPS)}.")
+    name: str,
+    target: Target,
+) -> WindowReader:
+    """Put a single scene on the grid, without a mosaic around it."""
+    if lattice_offset(reader.geobox, geobox) is None:
+        resampling = pick_resampling(resampling, kind, reader.geobox, geobox)
+    if not target.open:
+        check_overlap(reader, geobox, name)
+    return _pick(onto(reader, geobox, resampling or "nearest"), picked)
+
+
+def _check_time(table: SceneTable, time: str | None) -> None:
+    """Raise unless the time rule can be followed."""
     if time not in (None, "each", "collapse"):
         raise ArgumentError(
             f'time is {time!r}, but must be "each" (a time axis), "collapse" (dates merged by the '
             f"overlap rule) or None (a time axis if there are several dates)."
         )
-    if time == "each" and any(scene.time is None for scene in scenes):
+    if time == "each" and np.isnat(table.starts).any():
         raise ArgumentError(
             'time="each" needs dates, and these files have none that geoxr knows. Describe how they '
             "are named with gx.Product and open them with gx.open_product."
         )
-    check_resampling(resampling)
-    check_alike(scenes)
-    scenes = sorted(scenes, key=lambda scene: str(scene.time)) if scenes[0].time else scenes
-    geobox = _grid(scenes, target)
-    if any(lattice_offset(scene.reader.geobox, geobox) is None for scene in scenes):
-        first = scenes[0].reader.geobox
-        resampling = pick_resampling(resampling, kind, first, geobox)
-    if not target.open:
-        _check_reach(scenes, geobox)
-    placed = [onto(scene.reader, geobox, resampling or "nearest") for scene in scenes]
-    dates = [scene.time for scene in scenes]
-    several = len(set(dates)) > 1 or time == "each"
-    if time != "collapse" and several and all(date is not None for date in dates):
-        reader = _by_date(placed, dates, overlap)
-    else:
-        reader = _together(placed, overlap)
-    return as_layer(reader, name=name, kind=kind, classes=classes, attrs=attrs, band=band)
 
 
-def _check_reach(scenes: Sequence[Scene], geobox: GeoBox) -> None:
-    """Raise unless some scene meets the target."""
-    for scene in scenes[:-1]:
-        try:
-            check_overlap(scene.reader, geobox, scene.name)
-        except NoOverlapError:
-            continue
-        return
-    check_overlap(scenes[-1].reader, geobox, scenes[-1].name)
+def _meeting(scenes: TableScenes) -> TableScenes:
+    """Keep the scenes that meet the grid.
 
-
-def _together(readers: Sequence[WindowReader], overlap: Overlap) -> WindowReader:
-    single = len(readers) == 1 and overlap != "count"
-    return readers[0] if single else Mosaic(tuple(readers), overlap)
+    Raises
+    ------
+    NoOverlapError
+        If none does.
+    """
+    windows, geobox = scenes.windows, scenes.geobox
+    meets = np.flatnonzero((windows[:, 2] > windows[:, 0]) & (windows[:, 3] > windows[:, 1]))
+    if not meets.size:
+        last = scenes.table.row(len(scenes.table) - 1)
+        raise NoOverlapError(
+            f"None of {len(scenes.table)} scenes meets the target grid: {last.name!r} covers "
+            f"{describe_bounds(last.geobox)} ({crs_name(last.geobox.crs)}), the target "
+            f"{describe_bounds(geobox)} ({crs_name(geobox.crs)}). Check that both CRSs are right and "
+            f"that they show the same place."
+        )
+    return scenes if meets.size == len(scenes.table) else scenes.take(meets)
 
 
 def _by_date(
-    readers: Sequence[WindowReader], dates: Sequence[np.datetime64 | None], overlap: Overlap
-) -> WindowReader:
-    steps = sorted({date for date in dates if date is not None})
-    layers = [
-        _together([r for r, date in zip(readers, dates, strict=True) if date == step], overlap)
-        for step in steps
+    scenes: TableScenes, every_start: np.ndarray, overlap: Overlap, time: Time | None
+) -> tuple[list[np.datetime64], list[WindowReader]]:
+    """One mosaic for every date that any scene has, or one of all."""
+    starts = scenes.table.starts
+    dates = np.unique(every_start)
+    if time == "collapse" or np.isnat(dates).any() or len(dates) == 1:
+        return [dates[0]], [Mosaic(scenes, overlap)]
+    return list(dates), [
+        Mosaic(scenes.take(np.flatnonzero(starts == date)), overlap) for date in dates
     ]
-    return TimeStack(tuple(layers), tuple(steps))
 
 
-def check_alike(scenes: Sequence[Scene]) -> None:
-    """Raise if scenes have different bands or types."""
-    first = scenes[0]
-    for scene in scenes[1:]:
-        if len(scene.reader.bands) != len(first.reader.bands):
-            raise ArgumentError(
-                f"{first.name} has {len(first.reader.bands)} bands, {scene.name} has "
-                f"{len(scene.reader.bands)}. Scenes of one layer have the same bands. For one file "
-                f"per band pass a mapping {{band: path}}; for different sensors open each alone and "
-                f"use gx.merge."
-            )
-        if scene.reader.dtype != first.reader.dtype:
-            raise ArgumentError(
-                f"{first.name} is {first.reader.dtype}, {scene.name} is {scene.reader.dtype}. "
-                f"Scenes of one layer have one type. Open them apart and use gx.merge."
-            )
-
-
-def _grid(scenes: Sequence[Scene], target: Target) -> GeoBox:
-    boxes = [scene.reader.geobox for scene in scenes]
+def _grid(table: SceneTable, target: Target) -> GeoBox:
     if target.like is not None:
         if target.crs is not None or target.resolution is not None or target.bounds is not None:
             raise ArgumentError(
                 "like= already fixes the grid: leave out crs, resolution and bounds."
             )
         return grid_like(target.like)
-    if target.open and len(scenes) == 1:
-        return boxes[0]
-    crs = _crs(scenes, target)
-    one_lattice = all(lattice_offset(boxes[0], box) is not None for box in boxes)
-    native = same_crs(boxes[0].crs, parse_crs(crs)) and target.resolution is None
-    align = target.align or ("keep" if one_lattice and native else "snap")
-    return target_grid(boxes, crs=crs, size=target.resolution, box=target.bounds, align=align)
+    first = table.row(0).geobox
+    if target.open and len(table) == 1:
+        return first
+    crs = parse_crs(_crs(table, target))
+    native = same_crs(first.crs, crs) and target.resolution is None
+    align = target.align or ("keep" if native and _one_lattice(table, first) else "snap")
+    box = target.bounds if target.bounds is not None else common_bounds(table, crs)
+    return target_grid([first], crs=crs, size=target.resolution, box=box, align=align)
 
 
-def _crs(scenes: Sequence[Scene], target: Target) -> CRSLike:
-    found = [require_crs(scene.reader.geobox, scene.name) for scene in scenes]
+def _one_lattice(table: SceneTable, first: GeoBox) -> bool:
+    """Whether all scenes are windows of one lattice."""
+    steps = table.affines[:, [0, 1, 3, 4]]
+    if np.abs(steps - steps[0]).max() > 1e-3 * np.abs(steps[0]).max():
+        return False
+    return all(lattice_offset(first, row.geobox) is not None for row in table)
+
+
+def _crs(table: SceneTable, target: Target) -> CRSLike:
+    for i, header in enumerate(table.headers):
+        if header.crs is None:
+            row = table.row(int(np.flatnonzero(table.header_of == i)[0]))
+            require_crs(row.geobox, row.name)
     if target.crs is not None and target.crs != "auto":
         return parse_crs(target.crs)
-    names = Counter(crs_name(crs) for crs in found)
+    names: Counter[str] = Counter()
+    for i in table.header_of:
+        names[crs_name(crs_of(table.headers[i].crs))] += 1
+    found = [crs_of(table.header(i).crs) for i in range(len(table))]
     if len(names) > 1 and target.crs is None:
         listed = ", ".join(f"{name} ({count} files)" for name, count in names.most_common())
         raise CRSMismatchError(
@@ -178,17 +261,10 @@ def _crs(scenes: Sequence[Scene], target: Target) -> CRSLike:
 
 def select_bands(reader: WindowReader, bands: Sequence[str | int] | None) -> WindowReader:
     """Keep some bands, by name or by number from 1."""
-    if bands is None:
+    return reader if bands is None else _pick(reader, band_positions(reader.bands, bands))
+
+
+def _pick(reader: WindowReader, positions: tuple[int, ...]) -> WindowReader:
+    if positions == tuple(range(len(reader.bands))):
         return reader
-    picked = []
-    for band in [bands] if isinstance(bands, str | int) else bands:
-        if isinstance(band, int) and 1 <= band <= len(reader.bands):
-            picked.append(band - 1)
-        elif str(band) in reader.bands:
-            picked.append(reader.bands.index(str(band)))
-        else:
-            raise ArgumentError(
-                f"There is no band {band!r}. The bands are {', '.join(reader.bands)}, or 1 to "
-                f"{len(reader.bands)} by number."
-            )
-    return Cropped(reader, reader.geobox, 0, 0, tuple(picked))
+    return Cropped(reader, reader.geobox, 0, 0, positions)

@@ -98,7 +98,7 @@ def group_images(infos: Sequence[FileInfo]) -> list[list[str]]:
     for info in infos:
         for layer in layers:
             first = layer[0].reader
-            alike = (len(first.bands), first.dtype) == (len(info.reader.bands), info.reader.dtype)
+            alike = (first.bands, first.dtype) == (info.reader.bands, info.reader.dtype)
             apart = not any(same_grid(one.reader.geobox, info.reader.geobox) for one in layer)
             if alike and apart:
                 layer.append(info)

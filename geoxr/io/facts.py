@@ -6,6 +6,7 @@ import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -39,6 +40,14 @@ class BandFacts:
     scale: float
     offset: float
     nodata: float | int | None
+
+
+def band_attrs(facts: BandFacts) -> dict[str, Any]:
+    """Attributes of a layer whose numbers all mean this."""
+    attrs: dict[str, Any] = {"units": facts.units}
+    if (facts.scale, facts.offset) != (1.0, 0.0):
+        attrs.update(scale=facts.scale, offset=facts.offset)
+    return attrs
 
 
 def band_coords(facts: Sequence[BandFacts], dim: str = "band") -> dict[str, xr.Variable]:

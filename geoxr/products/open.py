@@ -14,17 +14,15 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from geoxr.catalog.open import stack_bands
 from geoxr.catalog.paths import find_files
-from geoxr.catalog.scenes import Scene, Target, Time, layer_of
+from geoxr.catalog.scan import Errors, Given, SceneFiles, check_errors, scan
+from geoxr.catalog.scenes import Look, Target, Time, layer_of
 from geoxr.derive.decode import decode as decoded
 from geoxr.errors import ArgumentError, MissingFileError
-from geoxr.io.gdal import open_file
 from geoxr.products.cdl import CDL
 from geoxr.products.landsat import LANDSAT8_L2_SR
 from geoxr.products.product import Band, Product
 from geoxr.typing import Align, Bounds, CRSLike, Overlap, PathLike, Resampling
-from geoxr.warp.placed import place
 
 _PRODUCTS = {product.name: product for product in (LANDSAT8_L2_SR, CDL)}
 
@@ -74,6 +72,7 @@ def open_product(
     resampling: Resampling | None = None,
     decode: bool = False,
     chunks: Any = None,
+    errors: Errors = "raise",
 ) -> xr.DataArray:
     """Open files of a product as one lazy layer. Reads headers, no pixels.
 
@@ -95,6 +94,9 @@ def open_product(
         does. Labels keep their codes.
     crs, resolution, bounds, like, align, overlap, resampling, chunks
         As for `open_raster`.
+    errors : {"raise", "skip"}
+        With "skip", scenes that lack a band, cannot be opened or are unlike most are left out, and
+        one warning counts and names them.
 
     Returns
     -------
@@ -109,19 +111,25 @@ def open_product(
     """
     product = _find(product)
     kept = [product.band(name) for name in bands] if bands is not None else list(product.bands)
-    scenes = _scenes(product, find_files(paths), kept, years)
+    check_errors(errors)
+    scenes, incomplete = _scenes(product, find_files(paths), kept, years, errors)
+    given = Given(default=product.nodata, kind=product.kind)
+    found = scan(scenes, given, errors=errors)
     layer = layer_of(
-        scenes,
+        found.table,
         Target(crs=crs, resolution=resolution, bounds=bounds, like=like, align=align),
+        Look(
+            product.name, product.kind, product.classes, product.attrs(),
+            band=None if product.kind == "categorical" else "band",
+        ),
         time=time,
         overlap=overlap,
         resampling=resampling,
-        kind=product.kind,
-        classes=product.classes,
-        attrs=product.attrs(),
-        name=product.name,
-        band=None if product.kind == "categorical" else "band",
-    )
+        default=product.nodata,
+        errors=errors,
+        skipped=[*incomplete, *found.skipped],
+        first=found.first if len(found.table) == 1 else None,
+    )  # fmt: skip
     if "band" in layer.dims:
         layer = layer.assign_coords(_band_coords(kept))
     if decode and product.kind == "continuous":
@@ -160,8 +168,13 @@ class _File:
 
 
 def _scenes(
-    product: Product, paths: Sequence[str], bands: Sequence[Band], years: Sequence[int] | None
-) -> list[Scene]:
+    product: Product,
+    paths: Sequence[str],
+    bands: Sequence[Band],
+    years: Sequence[int] | None,
+    errors: Errors,
+) -> tuple[list[SceneFiles], list[str]]:
+    """Sort files into scenes; with ``errors="skip"`` also why some are left out."""
     files = [file for path in paths if (file := _parse(product, path)) is not None]
     if not files:
         examples = ", ".join(Path(path).name for path in paths[:3])
@@ -187,7 +200,17 @@ def _scenes(
                 f"Pass one of them only."
             )
         scene[file.band] = file
-    return [_scene(product, name, group, bands) for name, group in groups.items()]
+    scenes, incomplete = [], []
+    for name, group in groups.items():
+        try:
+            scenes.append(_scene(product, name, group, bands))
+        except MissingFileError as error:
+            if errors == "raise":
+                raise
+            incomplete.append(str(error))
+    if not scenes:
+        raise MissingFileError(f"None of {len(groups)} scenes is complete. {incomplete[0]}")
+    return scenes, incomplete
 
 
 def _parse(product: Product, path: str) -> _File | None:
@@ -213,24 +236,18 @@ def _date(product: Product, path: str, text: str | None) -> np.datetime64 | None
         ) from error
 
 
-def _scene(product: Product, name: str, files: Mapping[str, _File], bands: Sequence[Band]) -> Scene:
-    label = re.sub(r"[_.]+$", "", Path(name).stem)
-    resampling: Resampling = "nearest" if product.kind == "categorical" else "bilinear"
+def _scene(
+    product: Product, name: str, files: Mapping[str, _File], bands: Sequence[Band]
+) -> SceneFiles:
+    time = next(iter(files.values())).time
     if len(product.bands) == 1:
-        file = next(iter(files.values()))
-        return Scene(place(_open(product, file), resampling), label, file.time)
+        return SceneFiles((next(iter(files.values())).path,), time=time)
     missing = [band.name for band in bands if band.name not in files]
     if missing:
+        label = re.sub(r"[_.]+$", "", Path(name).stem)
         raise MissingFileError(
             f"Scene {label} has no file for {', '.join(missing)}; it has {', '.join(sorted(files))}. "
             f"Leave these bands out with bands=[...], or add the files."
         )
-    infos = {band.name: _open(product, files[band.name]) for band in bands}
-    return Scene(stack_bands(infos, resampling), label, next(iter(files.values())).time)
-
-
-def _open(product: Product, file: _File) -> Any:
-    info = open_file(file.path)
-    if info.reader.nodata is None and not info.reader.masked and product.nodata is not None:
-        return open_file(file.path, nodata=product.nodata)
-    return info
+    names = tuple(band.name for band in bands)
+    return SceneFiles(tuple(files[name].path for name in names), names, time)

@@ -42,24 +42,29 @@ _RESAMPLINGS = get_args(Resampling)
 def onto(reader: WindowReader, geobox: GeoBox, resampling: Resampling) -> WindowReader:
     """Put a reader on a grid: pure slicing on the same lattice, else a warp."""
     offset = lattice_offset(reader.geobox, geobox)
-    if offset is not None and not _goes_round(reader.geobox, geobox, offset[1]):
+    if offset is not None and not goes_round(reader.geobox, geobox, offset[1]):
         if offset == (0, 0) and reader.geobox.shape == geobox.shape:
             return reader
         return Cropped(reader, geobox, *offset)
     if reader.geobox.crs is not None or geobox.crs is not None:
         require_crs(reader.geobox, "The layer")
         require_crs(geobox, "The target grid")
-    if reader.dtype.kind == "c" and resampling != "nearest":
-        raise ArgumentError(
-            f"Complex pixels cannot be resampled by {resampling!r}; pass resampling='nearest', or "
-            f"take amplitude and phase apart first."
-        )
+    check_complex(reader.dtype, resampling)
     if isinstance(reader, Placed):  # its pixels as stored, not those resampled already
         return replace(reader, geobox=geobox, resampling=resampling)
     return Warped(reader, geobox, resampling)
 
 
-def _goes_round(source: GeoBox, target: GeoBox, col: int) -> bool:
+def check_complex(dtype: np.dtype, resampling: Resampling) -> None:
+    """Raise where complex pixels would be blended."""
+    if dtype.kind == "c" and resampling != "nearest":
+        raise ArgumentError(
+            f"Complex pixels cannot be resampled by {resampling!r}; pass resampling='nearest', or "
+            f"take amplitude and phase apart first."
+        )
+
+
+def goes_round(source: GeoBox, target: GeoBox, col: int) -> bool:
     """Whether a target on the same lattice, `col` pixels along, meets the source a turn further on."""
     turn = full_turn(source.crs) / abs(source.affine.a or 1.0)
     if not turn or (col >= 0 and col + target.width <= source.width):

@@ -69,7 +69,7 @@ def target_grid(
     native = same_crs(first.crs, wanted) and not rotated(first.affine)
     dx, dy = _pixel_size(first, wanted, native) if size is None else _both(size)
     if box is None:
-        box = _bounds_in(wanted, sources)
+        box = bounds_in(wanted, sources)
     if not all(map(math.isfinite, box)) or box[0] >= box[2] or box[1] >= box[3]:
         raise ArgumentError(f"The bounds of the target {box} are not (left, bottom, right, top).")
     keep = align == "keep" and native
@@ -102,7 +102,7 @@ def _rounded(box: Bounds) -> str:
     return "({})".format(", ".join(f"{side:.8g}" for side in box))
 
 
-def _bounds_in(crs: CRS, sources: Sequence[GeoBox]) -> Bounds:
+def bounds_in(crs: CRS, sources: Sequence[GeoBox]) -> Bounds:
     """Bounds of all sources in a CRS.
 
     Where one of them crosses 180 degrees, the longitudes of the others are those next to it.

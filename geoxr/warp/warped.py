@@ -19,7 +19,7 @@ from geoxr.io.reader import PIECE, View, WindowReader, fill_of
 from geoxr.typing import Resampling
 from geoxr.warp.area import STATISTICS
 from geoxr.warp.gather import AreaGather, Gather, PointGather, Source, gather_cells, used_cells
-from geoxr.warp.lattice import Lattice, lattice
+from geoxr.warp.lattice import TILE, Lattice, lattice
 from geoxr.warp.shapes import moved_whole, project
 
 #: Windows are warped in squares of this size, which bounds memory and keeps them in cache [pixel].
@@ -159,7 +159,12 @@ class Warped(View):
         """Nearest pixels at every `step`, from a source that is itself read with a step."""
         grid = self.source.geobox
         coarse = coarsened(crop(self.geobox, window), step)
-        x, y = Lattice(self._origin, coarse).coordinates(extent(coarse))
+        between = Lattice(self._origin, coarse)
+        if coarse.height * coarse.width > TILE**2:
+            x, y = between.coordinates(extent(coarse))
+        else:  # a tile of a lattice this coarse costs more than all of these pixels
+            rows, cols = (np.arange(size) + 0.5 for size in coarse.shape)
+            x, y = between.exact(*np.meshgrid(cols, rows))
         index, used = used_cells(grid, x, y)
         if used.empty:
             self._nothing(out, valid)

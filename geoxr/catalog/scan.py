@@ -1,0 +1,223 @@
+"""Headers of many files at once: from paths to a table of scenes."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from odc.geo.crs import CRS
+
+from geoxr.catalog.table import NO_TIME, Header, Row, SceneTable, crs_text, open_given, stack_bands
+from geoxr.errors import ArgumentError, GeoxrError, NotARasterError
+from geoxr.io.gdal import FileInfo
+from geoxr.io.reader import WindowReader
+from geoxr.typing import Kind, Resampling
+from geoxr.warp.placed import place
+
+#: What is done with a scene that cannot be used.
+Errors = Literal["raise", "skip"]
+
+
+@dataclass(frozen=True)
+class SceneFiles:
+    """The files of one scene, before any was opened.
+
+    Attributes
+    ----------
+    paths : tuple of str
+    bands : tuple of str, optional
+        One name per path; left out, the bands are those of the one file.
+    time : datetime64, optional
+    """
+
+    paths: tuple[str, ...]
+    bands: tuple[str, ...] | None = None
+    time: np.datetime64 | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the caller knows better than the files, or where they say nothing.
+
+    Attributes
+    ----------
+    crs : CRS, optional
+        Of files that name none.
+    nodata : float, optional
+        Counts instead of what files name.
+    default : float, optional
+        Nodata value of files that name none.
+    kind : {"continuous", "categorical"}, optional
+    resampling : str, optional
+        How bands of a scene come onto the grid of its first band. Default: by kind.
+    skip : bool
+        Whether parts that cannot be read are holes instead of errors.
+    """
+
+    crs: CRS | None = None
+    nodata: float | None = None
+    default: float | None = None
+    kind: Kind | None = None
+    resampling: Resampling | None = None
+    skip: bool = False
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What a scan found.
+
+    Attributes
+    ----------
+    table : SceneTable
+    skipped : tuple of str
+        Why scenes were left out, one message each.
+    first : WindowReader
+        The first scene, opened.
+    """
+
+    table: SceneTable
+    skipped: tuple[str, ...]
+    first: WindowReader
+
+
+def scan(
+    scenes: Sequence[SceneFiles],
+    given: Given,
+    *,
+    errors: Errors = "raise",
+    workers: int | None = None,
+    progress: bool = False,
+) -> Scanned:
+    """Read the headers of scenes in threads.
+
+    Raises
+    ------
+    MissingFileError, NotARasterError
+        If a file cannot be opened; with ``errors="skip"`` only if none can.
+    """
+    check_errors(errors)
+    if workers is not None and workers < 1:
+        raise ArgumentError(f"workers is {workers!r}, but must be at least 1.")
+    found: list[tuple[Row, WindowReader | None]] = []
+    skipped = []
+    opened = _in_threads(lambda i: _look(scenes[i], given, keep=i == 0, errors=errors),
+                         len(scenes), workers)  # fmt: skip
+    if progress:
+        from tqdm.auto import tqdm
+
+        opened = tqdm(opened, total=len(scenes), unit="scene")
+    for result in opened:
+        if isinstance(result, GeoxrError):
+            skipped.append(str(result))
+        else:
+            found.append(result)
+    if not found:
+        raise NotARasterError(f"None of {len(scenes)} files can be opened. The first: {skipped[0]}")
+    row, first = found[0]
+    if first is None:  # the very first was left out
+        first = _open(SceneFiles(row.paths, scenes[0].bands and row.header.bands), given)[0]
+    return Scanned(SceneTable.of([row for row, _ in found]), tuple(skipped), first)
+
+
+def check_errors(errors: str) -> None:
+    """Raise unless it is a way to treat scenes that cannot be used."""
+    if errors not in ("raise", "skip"):
+        raise ArgumentError(f'errors is {errors!r}, but must be "raise" or "skip".')
+
+
+def warn_skipped(skipped: Sequence[str], total: int, *, stacklevel: int) -> None:
+    """Warn once about all scenes that were left out."""
+    if skipped:
+        shown = " ".join(skipped[:20]) + (" ..." if len(skipped) > 20 else "")
+        warnings.warn(
+            f"{len(skipped)} of {total} files were left out: {shown}", stacklevel=stacklevel + 1
+        )
+
+
+def _in_threads(task: Callable[[int], Any], number: int, workers: int | None) -> Any:
+    """Yield results in order; one scene needs no thread."""
+    if number == 1 or workers == 1:
+        yield from map(task, range(number))
+        return
+    with ThreadPoolExecutor(min(workers or 4 * (os.cpu_count() or 1), 32, number)) as pool:
+        try:
+            yield from pool.map(task, range(number))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _look(
+    files: SceneFiles, given: Given, *, keep: bool, errors: Errors
+) -> tuple[Row, WindowReader | None] | GeoxrError:
+    """Return the row of a scene and, with `keep`, its reader; or the error that leaves it out."""
+    try:
+        reader, infos = _open(files, given)
+    except GeoxrError as error:
+        if errors == "raise":
+            raise
+        return error
+    info = infos[0]
+    facts = info.facts if files.bands is None else [one.facts[0] for one in infos]
+    attrs = file_attrs(info) | {"facts": [astuple(fact) for fact in facts]}
+    header = Header(
+        crs_text(reader.geobox.crs),
+        str(reader.dtype),
+        reader.bands,
+        reader.nodata,
+        reader.masked,
+        given.kind or kind_of_file(info),
+        json.dumps(attrs),
+    )
+    time = NO_TIME if files.time is None else files.time
+    path = info.reader.path
+    paths = (path,) if len(files.paths) == 1 else tuple(map(_absolute, files.paths))
+    height, width = reader.geobox.shape
+    row = Row(
+        paths,
+        header,
+        tuple(reader.geobox.affine)[:6],
+        (height, width),
+        info.reader.stamp,
+        time,
+        time,
+    )
+    return row, reader if keep else None
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(path) if os.path.exists(path) else path
+
+
+def _open(files: SceneFiles, given: Given) -> tuple[WindowReader, list[FileInfo]]:
+    """Open the files of a scene; also what each says."""
+    infos = [
+        open_given(path, given.crs, given.nodata, given.default, skip=given.skip)
+        for path in files.paths
+    ]
+    labels = (given.kind or kind_of_file(infos[0])) == "categorical"
+    resampling = given.resampling or ("nearest" if labels else "bilinear")
+    if files.bands is None:
+        return place(infos[0], resampling), infos
+    return stack_bands(dict(zip(files.bands, infos, strict=True)), resampling), infos
+
+
+def kind_of_file(info: FileInfo) -> Kind:
+    """Whether a file says that it holds classes."""
+    return "categorical" if info.palette or info.classes else "continuous"
+
+
+def file_attrs(info: FileInfo) -> dict[str, Any]:
+    """Attributes that a file brings along: palette and classes."""
+    attrs: dict[str, Any] = {}
+    if info.palette:
+        attrs["palette"] = " ".join(info.palette)
+    if info.classes is not None:
+        attrs.update(info.classes.to_attrs())
+    return attrs
