@@ -37,12 +37,12 @@ _PARTS = "several arrays in one file: the message names them, and each opens alo
 _NOWHERE = "says nothing of where it is: the message asks for a CRS"
 #: What does not open, with the error and the reason.
 CLOSED: dict[str, tuple[type[GeoxrError], str, str]] = {
-    "tricky_rasterio/RGB.nc": (NotARasterError, "Open one of its parts", _PARTS),
-    "tricky_rasterio/two-subs.h5": (NotARasterError, "Open one of its parts", _PARTS),
-    "tricky_rioxarray/PLANET_SCOPE_3D.nc": (NotARasterError, "Open one of its parts", _PARTS),
-    "tricky_rioxarray/test_find_crs.nc": (NotARasterError, "Open one of its parts", _PARTS),
-    "tricky_stars/nc/bcsd_obs_1999.nc": (NotARasterError, "Open one of its parts", _PARTS),
-    "tricky_stars/nc/reduced.nc": (NotARasterError, "Open one of its parts", _PARTS),
+    "tricky_rasterio/RGB.nc": (NotARasterError, "Open one of them", _PARTS),
+    "tricky_rasterio/two-subs.h5": (NotARasterError, "Open one of them", _PARTS),
+    "tricky_rioxarray/PLANET_SCOPE_3D.nc": (NotARasterError, "Open one of them", _PARTS),
+    "tricky_rioxarray/test_find_crs.nc": (NotARasterError, "Open one of them", _PARTS),
+    "tricky_stars/nc/bcsd_obs_1999.nc": (NotARasterError, "Open one of them", _PARTS),
+    "tricky_stars/nc/reduced.nc": (NotARasterError, "Open one of them", _PARTS),
     "tricky_rioxarray/MOD09GA.A2008296.h14v17.006.2015181011753.hdf": (
         NotARasterError,
         "not a raster that GDAL can open",

@@ -11,7 +11,16 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError, MissingCRSError
-from geoxr.grid.geobox import band_dim, bounds, geobox_of, parse_crs, require_crs, same_crs
+from geoxr.grid.geobox import (
+    GRID_MAPPING,
+    band_dim,
+    bounds,
+    geobox_of,
+    parse_crs,
+    require_crs,
+    same_crs,
+)
+from geoxr.grid.index import guarded
 from geoxr.grid.window import Window
 from geoxr.io.dataset import layer_names, validity_of
 from geoxr.io.reader import WindowReader, everything, fill_of
@@ -148,7 +157,12 @@ def _sampled(
     }
     attrs = {key: value for key, value in da.attrs.items() if key != "ancillary_variables"}
     extra["valid"] = xr.Variable(dims, good.squeeze(kept))
-    return xr.DataArray(values.squeeze(kept), {**labels, **extra}, dims, da.name, attrs)
+    coords = guarded({**labels, **extra})
+    sampled = xr.DataArray(values.squeeze(kept), coords, dims, da.name, attrs)
+    sampled.encoding = {
+        "grid_mapping": GRID_MAPPING
+    }  # these are numbers of the layer, as they were
+    return sampled
 
 
 def _clusters(at: np.ndarray, grid: GeoBox) -> Iterator[tuple[Window, np.ndarray]]:

@@ -334,7 +334,7 @@ def test_the_operands_are_not_changed(image: xr.DataArray) -> None:
 
 def test_computed_arrays_can_be_operands(image: xr.DataArray) -> None:
     weights = (image * 0.5).isel(band=0, drop=True)
-    weights.attrs = {}
+    weights.attrs = {"kind": "continuous"}
     layer = gx.map(lambda a, w: a[1] * w, image, weights)
     good = (image.values != 0).all(axis=0)
     np.testing.assert_array_equal(layer.values[good], (image.values[1] * weights.values)[good])
