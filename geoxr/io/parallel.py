@@ -30,11 +30,11 @@ def read_in_threads(
     loaders and dask do, keeps its cores busy already.
     """
     threads = options.thread_count()
-    alone = threading.current_thread() is not threading.main_thread()
-    parts = [window] if alone or threads == 1 else window.tiles(SQUARE)
-    if len(parts) == 1:
+    small = window.height * window.width <= SQUARE**2
+    if small or threads == 1 or threading.current_thread() is not threading.main_thread():
         reader.read(window, out, valid, bands=bands, times=times)
         return
+    parts = window.tiles(SQUARE)
 
     def read(part: Window) -> None:
         rows, cols = part.inside(window)

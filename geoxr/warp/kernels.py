@@ -119,7 +119,9 @@ def flatten(
     """
     for i in range(offsets.shape[0]):
         for j in range(offsets.shape[1]):
-            row, col = (index[0, i, j] - row0) // step, (index[1, i, j] - col0) // step
+            row, col = index[0, i, j] - row0, index[1, i, j] - col0
+            if step > 1:  # dividing costs more than all the rest
+                row, col = row // step, col // step
             offsets[i, j] = row * width + col if index[0, i, j] >= 0 else -1
 
 
