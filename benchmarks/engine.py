@@ -33,6 +33,8 @@ from geoxr.io.resolve import resolve
 from geoxr.testing import write_geotiff
 
 CHIP = 224
+#: Memory for decoded tiles [MiB].
+CACHE = 64
 BANDS = tuple(f"B{i}" for i in range(1, 8))
 
 
@@ -80,17 +82,17 @@ def open_scene(folder: Path, kind: str, resampling: str) -> xr.Dataset:
 
 
 def windows(shape: tuple[int, int], number: int, order: str) -> list[Window]:
-    """Chips in the inner part of a grid, at random or row by row with half of them shared."""
-    height, width = shape
+    """Chips all over a grid, but for its edges: at random, or row by row with half of them shared."""
+    high, wide = (side // 8 for side in shape)
     if order == "random":
         rng = np.random.default_rng(0)
-        rows = rng.integers(height // 4, 3 * height // 4 - CHIP, number)
-        cols = rng.integers(width // 4, 3 * width // 4 - CHIP, number)
+        rows = rng.integers(high, 7 * high - CHIP, number)
+        cols = rng.integers(wide, 7 * wide - CHIP, number)
     else:
         step = CHIP // 2
-        across = (width // 2) // step
-        rows = height // 4 + np.arange(number) // across * step
-        cols = width // 4 + np.arange(number) % across * step
+        across = 6 * wide // step
+        rows = high + np.arange(number) // across * step
+        cols = wide + np.arange(number) % across * step
     return [Window(int(r), int(c), CHIP, CHIP) for r, c in zip(rows, cols, strict=True)]
 
 
@@ -249,10 +251,11 @@ def main() -> None:
     parser.add_argument("--chips", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write the figures here too")
-    arguments = parser.parse_args([] if __name__ != "__main__" else None)
+    arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    # Caches smaller than the scene, so that random chips of compressed files are decoded.
-    with tempfile.TemporaryDirectory() as name, rasterio.Env(GDAL_CACHEMAX=64):
+    # One thread each, and the same cache, less than a third of the scene: random chips are decoded.
+    alike = gx.options.set(tile_cache=CACHE << 20, threads=1)
+    with tempfile.TemporaryDirectory() as name, rasterio.Env(GDAL_CACHEMAX=CACHE), alike:
         folder = Path(name)
         make_scene(folder, arguments.size)
         ways = chip_ways(folder, arguments.chips) + scene_ways(folder)
