@@ -19,7 +19,8 @@ from odc.geo.geobox import GeoBox
 
 from geoxr.catalog.mosaic import covered
 from geoxr.catalog.table import SceneTable
-from geoxr.grid.geobox import extent, lattice_offset, require_crs, same_crs
+from geoxr.grid.crs import require_crs, same_crs
+from geoxr.grid.geobox import extent, lattice_offset
 from geoxr.grid.shapes import outline
 from geoxr.typing import Bounds
 from geoxr.warp.change import change_between, full_turn

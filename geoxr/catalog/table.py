@@ -15,7 +15,8 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError, ReadFailedError
-from geoxr.grid.geobox import parse_crs, same_grid
+from geoxr.grid.crs import parse_crs
+from geoxr.grid.geobox import same_grid
 from geoxr.io.facts import BandFacts, storable
 from geoxr.io.gdal import FileInfo, open_file
 from geoxr.io.reader import WindowReader

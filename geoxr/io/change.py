@@ -11,7 +11,8 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import CRSMismatchError
-from geoxr.grid.geobox import require_crs, resolution
+from geoxr.grid.crs import require_crs
+from geoxr.grid.geobox import resolution
 
 #: A vertex that comes back farther from where it was has no place in the target [pixel].
 _DRIFT = 1.0

@@ -23,7 +23,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOEr
 
 from geoxr.errors import ArgumentError, MissingFileError, NotARasterError, ReadFailedError
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import check_grid, parse_crs
+from geoxr.grid.crs import parse_crs
+from geoxr.grid.geobox import check_grid
 from geoxr.grid.placement import Placement
 from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window

@@ -7,7 +7,7 @@ import rasterio
 from odc.geo.crs import CRS
 
 from geoxr.errors import GridError
-from geoxr.grid.geobox import parse_crs
+from geoxr.grid.crs import parse_crs
 from geoxr.grid.placement import ControlPoints, Placement, RationalPolynomials
 
 

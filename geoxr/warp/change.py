@@ -13,7 +13,7 @@ from odc.geo.crs import CRS
 from pyproj.transformer import TransformerGroup
 
 from geoxr.errors import CRSMismatchError
-from geoxr.grid.geobox import crs_name
+from geoxr.grid.crs import crs_name
 
 #: A position that comes back this close to where it was is the same place [share of the position].
 _CLOSE = 1e-6

@@ -14,7 +14,9 @@ from functools import lru_cache
 import numpy as np
 from odc.geo.geobox import GeoBox
 
-from geoxr.grid.geobox import check_grid, map_points, require_crs, rotated, same_crs
+from geoxr.grid.affine import map_points, rotated
+from geoxr.grid.crs import require_crs, same_crs
+from geoxr.grid.geobox import check_grid
 from geoxr.grid.placement import Placement
 from geoxr.grid.window import Window
 from geoxr.options import options

@@ -12,15 +12,9 @@ from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError, NoOverlapError
 from geoxr.grid.adopt import adopt
-from geoxr.grid.geobox import (
-    crs_name,
-    describe_bounds,
-    geobox_of,
-    grid_like,
-    kind_of,
-    lattice_offset,
-    require_crs,
-)
+from geoxr.grid.crs import crs_name, require_crs
+from geoxr.grid.geobox import describe_bounds, geobox_of, grid_like, lattice_offset
+from geoxr.grid.meaning import kind_of
 from geoxr.grid.shapes import outline
 from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.reader import WindowReader

@@ -11,15 +11,9 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError
-from geoxr.grid.geobox import (
-    crs_name,
-    map_points,
-    parse_crs,
-    require_crs,
-    resolution,
-    rotated,
-    same_crs,
-)
+from geoxr.grid.affine import map_points, rotated
+from geoxr.grid.crs import crs_name, parse_crs, require_crs, same_crs
+from geoxr.grid.geobox import resolution
 from geoxr.grid.shapes import outline
 from geoxr.typing import Align, Bounds, CRSLike
 from geoxr.warp.change import change_between, full_turn
