@@ -22,7 +22,7 @@ from geoxr.io.gdal import FileInfo, open_file
 from geoxr.io.reader import WindowReader
 from geoxr.io.stacks import BandStack
 from geoxr.typing import Kind, Resampling
-from geoxr.warp.placed import place
+from geoxr.warp.control_points import place
 from geoxr.warp.reproject import onto
 
 #: Stands for a file whose size and time of writing nobody wrote down.

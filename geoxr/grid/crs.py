@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Protocol
 
@@ -123,3 +124,14 @@ def require_crs(geobox: HasCRS, what: str) -> CRS:
             f'earth. Set it with da.geoxr.write_crs("EPSG:...") or open it with crs="EPSG:...".'
         )
     return geobox.crs
+
+
+def full_turn(crs: CRS | None) -> float:
+    """Length of a whole turn of longitude in the units of a geographic CRS; 0 for other CRSs."""
+    if crs is None or not crs.geographic:
+        return 0.0
+    axes = crs.proj.axis_info or (crs.proj.source_crs.axis_info if crs.proj.source_crs else [])
+    factor = axes[0].unit_conversion_factor if axes else math.pi / 180
+    turn = 2 * math.pi / factor
+    # 360 degrees are not to miss by a rounding error.
+    return round(turn, 9)
