@@ -176,14 +176,14 @@ class LayerAccessor(_Common):
     @property
     def kind(self) -> Kind:
         """Whether it has classes ("categorical") or quantities ("continuous")."""
-        from geoxr.grid.geobox import kind_of
+        from geoxr.grid.meaning import kind_of
 
         return kind_of(self._obj)
 
     @property
     def classes(self) -> Classes | None:
         """Codes, names and colours of a label raster, or None; raises like `nodata`."""
-        from geoxr.grid.geobox import classes_of
+        from geoxr.grid.meaning import classes_of
 
         return classes_of(self._obj)
 

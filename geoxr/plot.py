@@ -11,8 +11,11 @@ from odc.geo.geobox import GeoBox
 
 from geoxr.catalog.scenes import select_bands
 from geoxr.errors import ArgumentError, missing_dependency
+from geoxr.grid.affine import rotated
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import bounds, classes_of, computed, crs_name, extent, kind_of, rotated
+from geoxr.grid.crs import crs_name
+from geoxr.grid.geobox import bounds, extent
+from geoxr.grid.meaning import classes_of, computed, kind_of
 from geoxr.io.dataset import layer_names, validity_of
 from geoxr.io.reader import WindowReader, everything
 from geoxr.io.resolve import resolve

@@ -9,7 +9,7 @@ import xarray as xr
 from geoxr.catalog.mosaic import covered
 from geoxr.errors import ArgumentError, ClassesError
 from geoxr.grid.classes import Classes, default_colors
-from geoxr.grid.geobox import classes_of
+from geoxr.grid.meaning import classes_of
 from geoxr.grid.window import Window
 from geoxr.io.dataset import layer_names, layer_reader, validity_layer
 from geoxr.io.facts import storable

@@ -13,18 +13,17 @@ from odc.geo.geobox import GeoBox
 from geoxr.catalog.mosaic import covered
 from geoxr.errors import ArgumentError, NoOverlapError
 from geoxr.grid.adopt import adopt
+from geoxr.grid.crs import crs_name, require_crs
 from geoxr.grid.geobox import (
-    band_dim,
     crop,
-    crs_name,
     describe_bounds,
     extent,
     geobox_of,
     grid_like,
     lattice_offset,
-    require_crs,
     same_grid,
 )
+from geoxr.grid.meaning import band_dim
 from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window
 from geoxr.io.dataset import with_validity

@@ -16,7 +16,8 @@ from geoxr.catalog.scan import Errors, Given, SceneFiles, check_errors, scan
 from geoxr.catalog.scenes import Look, Target, Time, layer_of
 from geoxr.derive.decode import decode as decoded
 from geoxr.errors import ArgumentError
-from geoxr.grid.geobox import kind_of, parse_crs
+from geoxr.grid.crs import parse_crs
+from geoxr.grid.meaning import kind_of
 from geoxr.io.reader import WindowReader
 from geoxr.typing import Align, Bounds, CRSLike, Kind, Overlap, PathLike, Resampling
 

@@ -19,10 +19,11 @@ from odc.geo.geobox import GeoBox
 
 from geoxr.catalog.mosaic import covered
 from geoxr.catalog.table import SceneTable
-from geoxr.grid.geobox import extent, lattice_offset, require_crs, same_crs
+from geoxr.grid.change import change_between
+from geoxr.grid.crs import full_turn, require_crs, same_crs
+from geoxr.grid.geobox import extent, lattice_offset
 from geoxr.grid.shapes import outline
 from geoxr.typing import Bounds
-from geoxr.warp.change import change_between, full_turn
 from geoxr.warp.reproject import goes_round
 from geoxr.warp.shapes import project
 from geoxr.warp.target import bounds_in

@@ -18,7 +18,7 @@ from geoxr.errors import ArgumentError, GeoxrError, NotARasterError
 from geoxr.io.gdal import FileInfo
 from geoxr.io.reader import WindowReader
 from geoxr.typing import Kind, Resampling
-from geoxr.warp.placed import place
+from geoxr.warp.control_points import place
 
 #: What is done with a scene that cannot be used.
 Errors = Literal["raise", "skip"]

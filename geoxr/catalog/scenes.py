@@ -21,15 +21,8 @@ from geoxr.catalog.scan import Errors, warn_skipped
 from geoxr.catalog.table import SceneTable, crs_of
 from geoxr.errors import ArgumentError, CRSMismatchError, NoOverlapError
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import (
-    crs_name,
-    describe_bounds,
-    grid_like,
-    lattice_offset,
-    parse_crs,
-    require_crs,
-    same_crs,
-)
+from geoxr.grid.crs import crs_name, parse_crs, require_crs, same_crs
+from geoxr.grid.geobox import describe_bounds, grid_like, lattice_offset
 from geoxr.io.facts import band_attrs, band_coords
 from geoxr.io.layer import as_layer
 from geoxr.io.reader import WindowReader

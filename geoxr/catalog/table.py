@@ -15,13 +15,14 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError, ReadFailedError
-from geoxr.grid.geobox import parse_crs, same_grid
+from geoxr.grid.crs import parse_crs
+from geoxr.grid.geobox import same_grid
 from geoxr.io.facts import BandFacts, storable
 from geoxr.io.gdal import FileInfo, open_file
 from geoxr.io.reader import WindowReader
 from geoxr.io.stacks import BandStack
 from geoxr.typing import Kind, Resampling
-from geoxr.warp.placed import place
+from geoxr.warp.control_points import place
 from geoxr.warp.reproject import onto
 
 #: Stands for a file whose size and time of writing nobody wrote down.

@@ -23,7 +23,7 @@ from geoxr.errors import ClassesError  # noqa: E402
 from geoxr.export.cog import to_cog  # noqa: E402
 from geoxr.export.zarr import to_zarr  # noqa: E402
 from geoxr.grid.classes import Classes  # noqa: E402
-from geoxr.grid.geobox import classes_of  # noqa: E402
+from geoxr.grid.meaning import classes_of  # noqa: E402
 from geoxr.metrics import evaluate  # noqa: E402
 from geoxr.predict.run import predict  # noqa: E402
 from geoxr.tasks import SemanticSegmentationTask  # noqa: E402

@@ -15,7 +15,8 @@ from odc.geo.geobox import GeoBox
 from geoxr.catalog.scenes import select_bands
 from geoxr.errors import missing_dependency
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import classes_of, resolution
+from geoxr.grid.geobox import resolution
+from geoxr.grid.meaning import classes_of
 from geoxr.io.resolve import resolve
 from geoxr.plot import add_legend, bands_to_draw, paint, preview, stretch
 

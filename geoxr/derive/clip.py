@@ -9,8 +9,9 @@ from odc.geo.geobox import GeoBox
 
 from geoxr.derive.mask import Keep
 from geoxr.errors import ArgumentError, NoOverlapError
+from geoxr.grid.affine import rotated
 from geoxr.grid.area import area_geometry
-from geoxr.grid.geobox import describe_bounds, extent, geobox_of, rotated
+from geoxr.grid.geobox import describe_bounds, extent, geobox_of
 from geoxr.grid.shapes import outline, to_pixels
 from geoxr.grid.window import Window
 from geoxr.io.dataset import map_dataset

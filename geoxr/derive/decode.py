@@ -10,7 +10,7 @@ import xarray as xr
 
 from geoxr.derive.layers import PACKING, derived, readers_of, without
 from geoxr.errors import ArgumentError
-from geoxr.grid.geobox import band_dim, kind_of
+from geoxr.grid.meaning import band_dim, kind_of
 from geoxr.io.dataset import map_dataset
 from geoxr.io.mapped import Mapped
 from geoxr.typing import XarrayT

@@ -10,7 +10,8 @@ import xarray as xr
 
 from geoxr.errors import ArgumentError, CRSMismatchError, GridError
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import crs_name, same_crs, same_grid
+from geoxr.grid.crs import crs_name, same_crs
+from geoxr.grid.geobox import same_grid
 from geoxr.io.layer import as_layer, grid_coords
 from geoxr.io.reader import WindowReader
 from geoxr.io.resolve import resolve

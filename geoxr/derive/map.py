@@ -13,7 +13,7 @@ from geoxr.derive.cast import Cast
 from geoxr.derive.layers import derived, readers_of
 from geoxr.errors import ArgumentError
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import band_dim, classes_of
+from geoxr.grid.meaning import band_dim, classes_of
 from geoxr.io.facts import storable
 from geoxr.io.mapped import Mapped
 from geoxr.io.reader import WindowReader, everything

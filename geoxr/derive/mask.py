@@ -10,7 +10,7 @@ import xarray as xr
 
 from geoxr.derive.layers import derived, readers_of
 from geoxr.errors import ArgumentError
-from geoxr.grid.geobox import band_dim
+from geoxr.grid.meaning import band_dim
 from geoxr.io.dataset import map_dataset
 from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.mapped import Mapped

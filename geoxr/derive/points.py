@@ -11,22 +11,17 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError, MissingCRSError
-from geoxr.grid.geobox import (
-    GRID_MAPPING,
-    band_dim,
-    bounds,
-    geobox_of,
-    parse_crs,
-    require_crs,
-    same_crs,
-)
+from geoxr.grid.change import change_between
+from geoxr.grid.coords import GRID_MAPPING
+from geoxr.grid.crs import full_turn, parse_crs, require_crs, same_crs
+from geoxr.grid.geobox import bounds, geobox_of
 from geoxr.grid.index import guarded
+from geoxr.grid.meaning import band_dim
 from geoxr.grid.window import Window
 from geoxr.io.dataset import layer_names, validity_of
 from geoxr.io.reader import WindowReader, everything, fill_of
 from geoxr.io.resolve import resolve
 from geoxr.typing import XarrayT
-from geoxr.warp.change import change_between, full_turn
 
 if TYPE_CHECKING:
     import geopandas

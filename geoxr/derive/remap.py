@@ -13,7 +13,7 @@ import xarray as xr
 from geoxr.derive.layers import CODES, PACKING, derived, readers_of, without
 from geoxr.errors import ArgumentError, ClassesError
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import band_dim, classes_of
+from geoxr.grid.meaning import band_dim, classes_of
 from geoxr.io.mapped import Mapped
 from geoxr.io.reader import WindowReader, has_holes
 

@@ -13,7 +13,9 @@ import xarray as xr
 from geoxr.errors import ArgumentError, DiskFullError
 from geoxr.export.staged import disk_full, staged
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import classes_of, extent, kind_of, require_crs
+from geoxr.grid.crs import require_crs
+from geoxr.grid.geobox import extent
+from geoxr.grid.meaning import classes_of, kind_of
 from geoxr.io.reader import WindowReader, everything
 from geoxr.io.resolve import resolve
 from geoxr.typing import PathLike

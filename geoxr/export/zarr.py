@@ -13,14 +13,9 @@ from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError
 from geoxr.export.staged import staged
-from geoxr.grid.geobox import (
-    GRID_MAPPING,
-    band_dim,
-    crs_of,
-    extent,
-    geobox_of,
-    spatial_ref,
-)
+from geoxr.grid.coords import GRID_MAPPING, spatial_ref
+from geoxr.grid.geobox import crs_of, extent, geobox_of
+from geoxr.grid.meaning import band_dim
 from geoxr.grid.window import Window
 from geoxr.io.dataset import VALID_SUFFIX, layer_names, layer_reader
 from geoxr.io.reader import WindowReader, everything

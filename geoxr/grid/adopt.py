@@ -18,7 +18,8 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError, CRSMismatchError, GridError
-from geoxr.grid.geobox import GRID_MAPPING, coords_of, crs_name, parse_crs, same_crs, spatial_ref
+from geoxr.grid.coords import GRID_MAPPING, coords_of, spatial_ref
+from geoxr.grid.crs import crs_name, parse_crs, same_crs
 
 Layers: TypeAlias = xr.DataArray | xr.Dataset
 

@@ -9,7 +9,8 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError
-from geoxr.grid.geobox import require_crs, resolution
+from geoxr.grid.crs import require_crs
+from geoxr.grid.geobox import resolution
 from geoxr.grid.shapes import outline
 from geoxr.typing import Area
 

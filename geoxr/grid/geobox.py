@@ -1,16 +1,8 @@
-"""Between xarray objects and GeoBoxes: how CRS, transform, nodata and classes are stored.
-
-A layer keeps its grid in three places: the coordinates ``y`` and ``x`` (pixel centres), and the
-scalar coordinate ``spatial_ref`` with the attributes ``crs_wkt`` and ``GeoTransform`` (GDAL order).
-The GeoTransform is the lattice the layer was opened on; the coordinates say which of its pixels are
-there. A rotated grid has no coordinates along ``y`` and ``x``, so these count pixels (0.5, 1.5, ...).
-"""
+"""Grids of layers, and what follows from a grid: its size, its bounds, a window of it."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
-from functools import lru_cache
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn
 
 import numpy as np
 import pyproj
@@ -19,143 +11,18 @@ from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
-from geoxr.errors import ArgumentError, ClassesError, GridError, MissingCRSError
-from geoxr.grid.classes import Classes
+from geoxr.errors import ArgumentError, GridError
+from geoxr.grid.adopt import adopt
+from geoxr.grid.affine import rotated
+from geoxr.grid.coords import GRID_MAPPING, read_crs
+from geoxr.grid.crs import same_crs
 from geoxr.grid.window import Window
-from geoxr.typing import Bounds, CRSLike, Kind
+from geoxr.typing import Bounds
 
-
-class _Placed(Protocol):
-    """Anything that may have a CRS: a grid, an image placed by control points."""
-
-    @property
-    def crs(self) -> CRS | None:
-        """Coordinate reference system, or None."""
-        ...
-
-
-GRID_MAPPING = "spatial_ref"
-#: Source of ``spatial_ref`` in the encoding of layers that geoxr made.
-MADE_HERE = "geoxr"
 #: Steps between coordinates may differ by this much [pixel]; float32 coordinates need it.
 _UNIFORM = 1e-3
 #: Grids whose pixels are this close to each other are on one lattice [pixel].
 _SAME_LATTICE = 1e-4
-
-
-def parse_crs(crs: CRSLike) -> CRS:
-    """Read a CRS in any form that pyproj, rasterio or odc-geo write.
-
-    Examples
-    --------
-    >>> parse_crs(32633).epsg
-    32633
-    """
-    if isinstance(crs, CRS):
-        return crs
-    try:
-        if hasattr(crs, "to_wkt"):
-            return crs_from_wkt(crs.to_wkt())
-        if isinstance(crs, str | int):
-            return crs_from_wkt(crs) if isinstance(crs, str) else CRS(crs)
-        return crs_from_wkt(pyproj.CRS.from_user_input(crs).to_wkt())
-    except Exception as error:
-        raise ArgumentError(
-            f"{crs!r} is not a coordinate reference system. Give something like "
-            f'"EPSG:32633", 4326, a WKT string or a pyproj CRS.'
-        ) from error
-
-
-@lru_cache(maxsize=1024)
-def crs_from_wkt(wkt: str) -> CRS:
-    """Read a CRS from WKT, or from another text that PROJ understands.
-
-    Where an EPSG code says exactly the same, the CRS is made from the code, so that it prints
-    briefly. Comparing takes milliseconds, so texts read before are remembered.
-
-    Examples
-    --------
-    >>> str(crs_from_wkt(CRS("EPSG:3035").to_wkt()))
-    'EPSG:3035'
-    """
-    crs = CRS(wkt)
-    code = None if crs.proj.is_bound else crs.proj.to_epsg()
-    if code is not None and pyproj.CRS.from_epsg(code) == crs.proj:
-        return CRS(f"EPSG:{code}")
-    return crs
-
-
-def crs_name(crs: CRS | None) -> str:
-    """Name a CRS in messages: its EPSG code if it has one."""
-    if crs is None:
-        return "no CRS"
-    if crs.proj.is_bound and crs.proj.source_crs is not None:
-        return f"{crs.proj.source_crs.name} with a datum shift of its own"
-    return f"EPSG:{crs.epsg}" if crs.epsg is not None else str(crs.proj.name)
-
-
-def same_crs(first: CRS | None, second: CRS | None) -> bool:
-    """Whether two CRSs are the same, whatever order or spelling they were written in.
-
-    A CRS that brings its own way to another datum (TOWGS84) is not the same as the one without.
-    """
-    if first is None or second is None:
-        return first is second
-    return str(first) == str(second) or _equal(str(first), str(second))
-
-
-@lru_cache(maxsize=4096)
-def _equal(first: str, second: str) -> bool:
-    one, other = CRS(first), CRS(second)
-    bound = one.proj.is_bound or other.proj.is_bound
-    if not bound and one.epsg is not None and one.epsg == other.epsg:
-        return True
-    if one.proj.equals(other.proj, ignore_axis_order=True):
-        return True
-    return _made_alike(one.proj, other.proj)
-
-
-def _made_alike(one: pyproj.CRS, other: pyproj.CRS) -> bool:
-    """Whether two projected CRSs without names are the same formula on the same datum.
-
-    WKT that GDAL writes for projections it has no full names for carries them as PROJ text, which
-    PROJ compares as a name.
-    """
-    if not (one.is_projected and other.is_projected) or one.is_bound or other.is_bound:
-        return False
-    first, second = one.coordinate_operation, other.coordinate_operation
-    units = [
-        [axis.unit_conversion_factor for axis in crs.axis_info if axis.unit_conversion_factor]
-        for crs in (one, other)
-    ]
-    return (
-        first is not None
-        and second is not None
-        and first.to_proj4() == second.to_proj4()
-        and units[0] == units[1]
-        and bool(one.geodetic_crs and one.geodetic_crs.equals(other.geodetic_crs, True))
-    )
-
-
-def require_crs(geobox: _Placed, what: str) -> CRS:
-    """Return the CRS of `geobox` or say how to set it."""
-    if geobox.crs is None:
-        raise MissingCRSError(
-            f"{what} has no coordinate reference system, and one is needed to place it on the "
-            f'earth. Set it with da.geoxr.write_crs("EPSG:...") or open it with crs="EPSG:...".'
-        )
-    return geobox.crs
-
-
-def rotated(affine: Affine) -> bool:
-    """Whether rows and columns of the grid are not parallel to the axes of its CRS."""
-    return affine.b != 0 or affine.d != 0
-
-
-def map_points(a: Affine, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Apply an affine map to points given as two arrays; NaN where one is not finite."""
-    with np.errstate(invalid="ignore"):  # infinity minus infinity
-        return a.a * x + a.b * y + a.c, a.d * x + a.e * y + a.f
 
 
 def resolution(geobox: GeoBox) -> tuple[float, float]:
@@ -247,52 +114,6 @@ def same_grid(first: GeoBox, second: GeoBox) -> bool:
     return first.shape == second.shape and lattice_offset(first, second) == (0, 0)
 
 
-def coords_of(geobox: GeoBox) -> dict[str, xr.Variable]:
-    """Coordinates ``y``, ``x`` and ``spatial_ref`` of a grid."""
-    a = geobox.affine
-    rows, cols = np.arange(geobox.height) + 0.5, np.arange(geobox.width) + 0.5
-    if rotated(a):
-        y, x, units = rows, cols, "1"
-        y_attrs = {"long_name": "row of the pixel centre", "units": units}
-        x_attrs = {"long_name": "column of the pixel centre", "units": units}
-    else:
-        y, x = a.f + rows * a.e, a.c + cols * a.a
-        y_attrs, x_attrs = _axis_attrs(geobox.crs)
-    return {
-        "y": xr.Variable("y", y, y_attrs),
-        "x": xr.Variable("x", x, x_attrs),
-        GRID_MAPPING: spatial_ref(geobox.crs, a),
-    }
-
-
-def spatial_ref(crs: CRS | None, affine: Affine) -> xr.Variable:
-    """Return the scalar coordinate that carries CRS and lattice.
-
-    References
-    ----------
-    CF Conventions 1.11, section 5.6 "Grid Mappings"; GDAL raster data model, "Affine GeoTransform".
-    """
-    attrs: dict[str, str] = {}
-    if crs is not None:
-        wkt = crs.to_wkt()
-        attrs = {"crs_wkt": wkt, "spatial_ref": wkt}
-    attrs["GeoTransform"] = " ".join(repr(float(value)) for value in affine.to_gdal())
-    return xr.Variable((), np.int64(0), attrs)
-
-
-def _axis_attrs(crs: CRS | None) -> tuple[dict[str, str], dict[str, str]]:
-    if crs is not None and crs.geographic:
-        return (
-            {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
-            {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
-        )
-    unit = crs.proj.axis_info[0].unit_name if crs is not None and crs.proj.axis_info else "metre"
-    return (
-        {"standard_name": "projection_y_coordinate", "units": unit, "axis": "Y"},
-        {"standard_name": "projection_x_coordinate", "units": unit, "axis": "X"},
-    )
-
-
 def _stored(obj: xr.DataArray | xr.Dataset) -> tuple[CRS | None, Affine | None]:
     """CRS and lattice as written in ``spatial_ref``."""
     reference = obj.coords.get(GRID_MAPPING)
@@ -304,16 +125,8 @@ def _stored(obj: xr.DataArray | xr.Dataset) -> tuple[CRS | None, Affine | None]:
     return read_crs(reference), affine
 
 
-def read_crs(reference: xr.DataArray | xr.Variable) -> CRS | None:
-    """CRS in the attributes of ``spatial_ref``, or None."""
-    wkt = reference.attrs.get("crs_wkt") or reference.attrs.get("spatial_ref")
-    return crs_from_wkt(wkt) if wkt else None
-
-
 def crs_of(obj: xr.DataArray | xr.Dataset) -> CRS | None:
     """CRS of a layer, or None."""
-    from geoxr.grid.adopt import adopt
-
     return _stored(adopt(obj))[0]
 
 
@@ -325,8 +138,6 @@ def geobox_of(obj: xr.DataArray | xr.Dataset) -> GeoBox:
     GridError
         If the coordinates are missing, irregular, or a single pixel of unknown size.
     """
-    from geoxr.grid.adopt import adopt
-
     obj = adopt(obj)
     for dim in ("y", "x"):
         if dim not in obj.dims or dim not in obj.coords:
@@ -440,83 +251,3 @@ def _raise_one_pixel(dim: str, why: str) -> NoReturn:
         f"One pixel along {dim!r} has no size of its own, and {why}. Keep at least two pixels, or "
         f"select the one before steps and coarsening."
     )
-
-
-def band_dim(dims: Iterable[Hashable]) -> str | None:
-    """Name of the band dimension: "band", or "band_<layer>" where layers have different bands."""
-    names = (dim for dim in dims if isinstance(dim, str))
-    return next((dim for dim in names if dim == "band" or dim.startswith("band_")), None)
-
-
-def nodata_of(array: xr.DataArray) -> float | int | None:
-    """Number that marks missing pixels, as stored in ``attrs["nodata"]`` or the attributes of CF.
-
-    References
-    ----------
-    CF Conventions 1.11, section 2.5.1 "Missing data"; rioxarray leaves ``_FillValue`` there too.
-    """
-    marks = (array.attrs.get(key) for key in ("nodata", "_FillValue", "missing_value"))
-    value = next((mark for mark in marks if mark is not None), None)
-    return np.asarray(value).item() if value is not None and np.size(value) == 1 else None
-
-
-def kind_of(array: xr.DataArray) -> Kind:
-    """Whether a layer has classes ("categorical") or quantities ("continuous")."""
-    kind = array.attrs.get("kind")
-    if array.dtype == bool:  # the answer to a comparison, whatever attributes came along
-        return "categorical"
-    if kind in ("categorical", "continuous"):
-        return kind
-    return "categorical" if "flag_values" in array.attrs else "continuous"
-
-
-def classes_of(array: xr.DataArray) -> Classes | None:
-    """Classes of a label raster, or None; a comparison has none.
-
-    Raises
-    ------
-    ClassesError
-        If the array was computed from a layer, so that its numbers may be other codes.
-    """
-    if array.dtype == bool:
-        return None
-    known = Classes.from_attrs(array.attrs)
-    if known is not None and computed(array):
-        raise ClassesError(
-            f"{array.name!r} was computed, and its attributes still name the {len(known)} classes of "
-            f"the layer it was computed from, whose codes it may not have any more. If it has, say "
-            f"so: da.geoxr.write_classes(label.geoxr.classes); if not, drop them: "
-            f"del da.attrs['flag_values'], da.attrs['flag_meanings']."
-        )
-    return known
-
-
-def made_here(array: xr.DataArray) -> bool:
-    """Whether geoxr made the layer that this array is, or was computed from."""
-    reference = array.coords.get(GRID_MAPPING)
-    if reference is None:
-        return "kind" in array.attrs and not {"y", "x"} <= set(array.dims)
-    return GRID_MAPPING in array.xindexes or reference.encoding.get("source") == MADE_HERE
-
-
-def computed(array: xr.DataArray) -> bool:
-    """Whether xarray made new numbers of those of a layer; to load it, or a part, does not.
-
-    xarray carries attributes through arithmetic. What changes numbers loses the encoding of the array,
-    or the index of its CRS.
-    """
-    untouched = GRID_MAPPING in array.xindexes and "grid_mapping" in array.encoding
-    return made_here(array) and not untouched
-
-
-def layer_attrs(
-    *, kind: Kind, nodata: float | None, classes: Classes | None, extra: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Attributes of a layer."""
-    attrs = dict(extra)
-    attrs["kind"] = kind
-    if nodata is not None:
-        attrs["nodata"] = nodata
-    if classes is not None:
-        attrs.update(classes.to_attrs())
-    return attrs

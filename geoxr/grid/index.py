@@ -16,7 +16,8 @@ from odc.geo.crs import CRS
 from xarray.indexes import PandasIndex
 
 from geoxr.errors import ArgumentError, CRSMismatchError
-from geoxr.grid.geobox import GRID_MAPPING, MADE_HERE, crs_name, read_crs, same_crs
+from geoxr.grid.coords import GRID_MAPPING, MADE_HERE, read_crs
+from geoxr.grid.crs import crs_name, same_crs
 
 
 class CRSIndex(xr.Index):

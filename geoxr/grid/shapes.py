@@ -7,7 +7,8 @@ import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from geoxr.grid.geobox import bounds, map_points, rotated
+from geoxr.grid.affine import map_points, rotated
+from geoxr.grid.geobox import bounds
 
 
 def outline(geobox: GeoBox) -> shapely.Polygon:

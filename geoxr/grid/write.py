@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import xarray as xr
 
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import GRID_MAPPING
+from geoxr.grid.coords import GRID_MAPPING
 from geoxr.grid.index import guarded
 
 

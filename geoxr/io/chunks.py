@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 
 from geoxr.errors import ArgumentError
-from geoxr.grid.geobox import band_dim
+from geoxr.grid.meaning import band_dim
 from geoxr.io.unwrap import layer_behind
 
 #: A reader up to this size goes along with every task; a larger one is sent once [bytes].

@@ -23,14 +23,8 @@ from geoxr.errors import (
     ReadFailedError,
 )
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import (
-    crs_name,
-    describe_bounds,
-    parse_crs,
-    require_crs,
-    resolution,
-    same_crs,
-)
+from geoxr.grid.crs import crs_name, parse_crs, require_crs, same_crs
+from geoxr.grid.geobox import describe_bounds, resolution
 from geoxr.grid.shapes import outline
 from geoxr.io.codes import Burning, codes_of
 from geoxr.io.pieces import Pieces, paths_of, pieces_of

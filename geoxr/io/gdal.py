@@ -23,15 +23,16 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOEr
 
 from geoxr.errors import ArgumentError, MissingFileError, NotARasterError, ReadFailedError
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import check_grid, parse_crs
-from geoxr.grid.placement import Placement
+from geoxr.grid.control_points import Placement
+from geoxr.grid.crs import parse_crs
+from geoxr.grid.geobox import check_grid
 from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window
 from geoxr.io.bytes import Stamp, check_unchanged, stamp_of
+from geoxr.io.control_points import read_placement
 from geoxr.io.facts import BandFacts, band_names, classes_in, palette_of, storable
 from geoxr.io.geotiff import GeotiffReader, own_reader
 from geoxr.io.holes import Hole, read_failed, warn_skipped
-from geoxr.io.placement import read_placement
 from geoxr.io.reader import fill_of, mark_valid, reduce_valid
 from geoxr.options import options
 from geoxr.typing import PathLike
@@ -242,7 +243,7 @@ class FileInfo:
     `units`, `scale` and `offset` are those of the first band, `facts` those of each.
 
     Where there is a `placement`, the reader delivers the image as it is, without CRS, and
-    `geoxr.warp.placed.place` puts it on a regular grid.
+    `geoxr.warp.control_points.place` puts it on a regular grid.
     """
 
     reader: GdalReader | GeotiffReader

@@ -14,15 +14,9 @@ from xarray.core import indexing
 from geoxr.errors import ReadOnlyError, TooLargeError
 from geoxr.grid.adopt import adopt
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import (
-    GRID_MAPPING,
-    band_dim,
-    classes_of,
-    coords_of,
-    kind_of,
-    layer_attrs,
-)
+from geoxr.grid.coords import GRID_MAPPING, coords_of
 from geoxr.grid.index import guarded
+from geoxr.grid.meaning import band_dim, classes_of, kind_of, layer_attrs
 from geoxr.io import tokens
 from geoxr.io.picks import positions, read_picked
 from geoxr.io.reader import WindowReader

@@ -10,7 +10,8 @@ import xarray as xr
 
 from geoxr.errors import ArgumentError, MissingFileError, NotARasterError
 from geoxr.grid.adopt import PLACING, adopt
-from geoxr.grid.geobox import GRID_MAPPING, coords_of, geobox_of
+from geoxr.grid.coords import GRID_MAPPING, coords_of
+from geoxr.grid.geobox import geobox_of
 from geoxr.io.array import ArrayReader
 from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.resolve import canonical, stored_nodata, times_of

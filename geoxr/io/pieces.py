@@ -13,7 +13,7 @@ import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from geoxr.grid.geobox import rotated
+from geoxr.grid.affine import rotated
 from geoxr.io.burn import LINE, POINT, POLYGON
 
 #: Parts with more edges than this are cut into pieces.

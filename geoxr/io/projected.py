@@ -15,7 +15,7 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from geoxr.io.burn import POINT, POLYGON
-from geoxr.io.change import Change
+from geoxr.io.onto_grid import OntoGrid
 from geoxr.io.pieces import Paths, paths_of
 
 #: Largest distance between a bent edge and its curve [pixel].
@@ -49,31 +49,31 @@ def projected(
         Features of which a part larger than a pixel has no place in that CRS, as far as can be
         found out, and is left out.
     """
-    change = Change(source, geobox)
-    near = meets(geometries, change.reach)
-    wide = near & _around(geometries, change)
+    onto = OntoGrid(source, geobox)
+    near = meets(geometries, onto.reach)
+    wide = near & _around(geometries, onto)
     nearby = np.full(len(geometries), None, dtype=object)
     nearby[near & ~wide] = geometries[near & ~wide]
-    paths, wrong = _transformed(paths_of(nearby), change)
+    paths, wrong = _transformed(paths_of(nearby), onto)
     cut = np.union1d(paths.features[wrong], np.flatnonzero(wide))
     paths = paths.keep(~np.isin(paths.features, cut))
-    parts, owner = _cut(geometries, cut, change.reach)
+    parts, owner = _cut(geometries, cut, onto.reach)
     size, depth = np.inf, 0
     while len(parts):
-        again, wrong = _transformed(paths_of(parts), change)
+        again, wrong = _transformed(paths_of(parts), onto)
         bad = np.unique(again.features[wrong])
         good = again.keep(~np.isin(again.features, bad))
         more = good.parts + paths.parts.max(initial=-1) + 1
         paths = paths.join(replace(good, features=owner[good.features], parts=more))
         # What has no place as a whole may have one in parts.
-        bad = bad[_reachable(parts[bad], change)]
+        bad = bad[_reachable(parts[bad], onto)]
         parts, owner = parts[bad], owner[bad]
         size = np.ptp(shapely.bounds(parts).reshape(-1, 2, 2), axis=1).max(initial=0)
-        if size <= change.pixel / 2 or depth == _QUARTERINGS:
+        if size <= onto.pixel / 2 or depth == _QUARTERINGS:
             break
-        parts, owner = _quartered(parts, owner, change)
+        parts, owner = _quartered(parts, owner, onto)
         depth += 1
-    return paths, np.unique(owner) if size > change.pixel / 2 else owner[:0]
+    return paths, np.unique(owner) if size > onto.pixel / 2 else owner[:0]
 
 
 def meets(geometries: np.ndarray, boxes: tuple[shapely.Geometry, ...]) -> np.ndarray:
@@ -86,9 +86,9 @@ def meets(geometries: np.ndarray, boxes: tuple[shapely.Geometry, ...]) -> np.nda
     return met
 
 
-def _around(geometries: np.ndarray, change: Change) -> np.ndarray:
+def _around(geometries: np.ndarray, onto: OntoGrid) -> np.ndarray:
     """Whether features span so many longitudes that their ends may meet behind the earth."""
-    if not change.source.is_geographic:
+    if not onto.source.is_geographic:
         return np.zeros(len(geometries), bool)
     left, _, right, _ = shapely.bounds(geometries).T
     return right - left > 180
@@ -124,12 +124,12 @@ def _inside(
     return pieces[left], owner[index[left]]
 
 
-def _reachable(parts: np.ndarray, change: Change) -> np.ndarray:
+def _reachable(parts: np.ndarray, onto: OntoGrid) -> np.ndarray:
     """Whether parts have a vertex that has a place, or may hold a piece of the grid."""
     points, index = shapely.get_coordinates(parts, return_index=True)
     result = np.zeros(len(parts), bool)
-    result[index[change.place(points)[1]]] = True
-    nodes = shapely.points(change.nodes[np.isfinite(change.nodes).all(axis=-1)])
+    result[index[onto.place(points)[1]]] = True
+    nodes = shapely.points(onto.nodes[np.isfinite(onto.nodes).all(axis=-1)])
     left, bottom, right, top = shapely.bounds(parts).T
     more_x, more_y = (right - left) / 2, (top - bottom) / 2
     around = shapely.box(left - more_x, bottom - more_y, right + more_x, top + more_y)
@@ -138,12 +138,12 @@ def _reachable(parts: np.ndarray, change: Change) -> np.ndarray:
 
 
 def _quartered(
-    parts: np.ndarray, owner: np.ndarray, change: Change
+    parts: np.ndarray, owner: np.ndarray, onto: OntoGrid
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut parts into quarters, which overlap a little: what lies between them belongs to both."""
     left, bottom, right, top = shapely.bounds(parts).T
     x, y = (left + right) / 2, (bottom + top) / 2
-    more = _OVERLAP * change.pixel
+    more = _OVERLAP * onto.pixel
     quarters = [
         shapely.box(x1, y1, x2, y2)
         for x1, x2 in ((left, x + more), (x - more, right))
@@ -155,7 +155,7 @@ def _quartered(
     return shapes, owners
 
 
-def _transformed(paths: Paths, change: Change) -> tuple[Paths, np.ndarray]:
+def _transformed(paths: Paths, onto: OntoGrid) -> tuple[Paths, np.ndarray]:
     """Transform vertices and bend edges.
 
     Returns
@@ -167,21 +167,21 @@ def _transformed(paths: Paths, change: Change) -> tuple[Paths, np.ndarray]:
     wrong = np.zeros(len(paths.kinds), bool)
     if not len(wrong):
         return paths, wrong
-    moved, good = change.place(paths.points)
+    moved, good = onto.place(paths.points)
     wrong[paths.owner[~good]] = True
-    if change.round_target:
-        moved = _unrolled(moved, paths, change)
-    points, starts = _bent(paths, moved, wrong, change)
+    if onto.round_target:
+        moved = _unrolled(moved, paths, onto)
+    points, starts = _bent(paths, moved, wrong, onto)
     bent = Paths(points, starts, paths.kinds, paths.parts, paths.features, paths.closed)
-    if change.round_target:
-        return _all_turns(bent, wrong, change)
+    if onto.round_target:
+        return _all_turns(bent, wrong, onto)
     return bent, wrong
 
 
-def _unrolled(moved: np.ndarray, paths: Paths, change: Change) -> np.ndarray:
+def _unrolled(moved: np.ndarray, paths: Paths, onto: OntoGrid) -> np.ndarray:
     """Longitudes that do not jump by a whole turn within a path; the first is near the grid."""
     lon = moved[:, 0]
-    middle = (change.geobox.affine @ (change.geobox.width / 2, change.geobox.height / 2))[0]
+    middle = (onto.geobox.affine @ (onto.geobox.width / 2, onto.geobox.height / 2))[0]
     turns = np.zeros(len(lon))
     turns[1:] = -np.round(np.diff(lon) / 360)
     firsts = paths.starts[:-1]
@@ -193,7 +193,7 @@ def _unrolled(moved: np.ndarray, paths: Paths, change: Change) -> np.ndarray:
 
 
 def _bent(
-    paths: Paths, moved: np.ndarray, wrong: np.ndarray, change: Change
+    paths: Paths, moved: np.ndarray, wrong: np.ndarray, onto: OntoGrid
 ) -> tuple[np.ndarray, np.ndarray]:
     """Add vertices between those of paths until edges follow their curves near the grid."""
     owner = paths.owner
@@ -207,11 +207,11 @@ def _bent(
     for halving in range(_HALVINGS + 1):
         from_a, from_b, to_a, to_b = ends
         half = (from_a + from_b) / 2
-        curve = change.forward(half)
+        curve = onto.forward(half)
         straight = (to_a + to_b) / 2
-        if change.round_target:
+        if onto.round_target:
             curve[:, 0] += 360 * np.round((straight[:, 0] - curve[:, 0]) / 360)
-        split = _bends(change.pixels(to_a), change.pixels(to_b), change.pixels(curve), change)
+        split = _bends(onto.pixels(to_a), onto.pixels(to_b), onto.pixels(curve), onto)
         broken = ~np.isfinite(curve).all(axis=1) | (split & (halving == _HALVINGS))
         wrong[owner[broken]] = True
         split &= ~broken
@@ -234,18 +234,18 @@ def _bent(
     return np.concatenate(points)[order], starts
 
 
-def _bends(a: np.ndarray, b: np.ndarray, curve: np.ndarray, change: Change) -> np.ndarray:
+def _bends(a: np.ndarray, b: np.ndarray, curve: np.ndarray, onto: OntoGrid) -> np.ndarray:
     """Whether edges from `a` to `b` through `curve` are too far from straight, in pixels."""
     with np.errstate(invalid="ignore", over="ignore"):
         bend = np.hypot(*(curve - (a + b) / 2).T)
         low, high = np.fmin(np.fmin(a, b), curve), np.fmax(np.fmax(a, b), curve)
         margin = (4 * bend + 1)[:, None]
-        size = np.array([change.geobox.width, change.geobox.height])
+        size = np.array([onto.geobox.width, onto.geobox.height])
         near = (low - margin <= size).all(axis=1) & (high + margin >= 0).all(axis=1)
         return near & ((bend > _TOLERANCE) | (np.hypot(*(b - a).T) > _LONGEST))
 
 
-def _all_turns(paths: Paths, wrong: np.ndarray, change: Change) -> tuple[Paths, np.ndarray]:
+def _all_turns(paths: Paths, wrong: np.ndarray, onto: OntoGrid) -> tuple[Paths, np.ndarray]:
     """Show paths at every whole turn of longitude; rings around a pole are closed over it."""
     sizes = np.diff(paths.starts)
     lon = paths.points[:, 0]
@@ -274,14 +274,14 @@ def _all_turns(paths: Paths, wrong: np.ndarray, change: Change) -> tuple[Paths, 
     result = paths
     for turn in (-360.0, 360.0):
         copy = paths.moved(paths.points + (turn, 0.0))
-        result = result.join(copy.keep(_over(copy, change)))
+        result = result.join(copy.keep(_over(copy, onto)))
     return result, np.isin(result.parts, paths.parts[wrong])
 
 
-def _over(paths: Paths, change: Change) -> np.ndarray:
+def _over(paths: Paths, onto: OntoGrid) -> np.ndarray:
     """Whether the boxes around paths meet the grid."""
-    pixels = change.pixels(paths.points)
+    pixels = onto.pixels(paths.points)
     low = np.minimum.reduceat(pixels, paths.starts[:-1])
     high = np.maximum.reduceat(pixels, paths.starts[:-1])
-    size = np.array([change.geobox.width, change.geobox.height])
+    size = np.array([onto.geobox.width, onto.geobox.height])
     return np.all((low <= size + 1) & (high >= -1), axis=1)

@@ -13,20 +13,11 @@ from odc.geo.geobox import GeoBox
 
 from geoxr.errors import CRSMismatchError, GridError, ValidityError
 from geoxr.grid.adopt import adopt
-from geoxr.grid.geobox import (
-    GRID_MAPPING,
-    band_dim,
-    computed,
-    crs_name,
-    geobox_of,
-    kind_of,
-    made_here,
-    nodata_of,
-    parse_crs,
-    same_crs,
-    spatial_ref,
-)
+from geoxr.grid.coords import GRID_MAPPING, spatial_ref
+from geoxr.grid.crs import crs_name, parse_crs, same_crs
+from geoxr.grid.geobox import geobox_of
 from geoxr.grid.index import guarded
+from geoxr.grid.meaning import band_dim, computed, kind_of, made_here, nodata_of
 from geoxr.io.array import ArrayReader
 from geoxr.io.facts import storable
 from geoxr.io.layer import DIMS, LayerArray

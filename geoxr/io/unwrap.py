@@ -13,7 +13,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from geoxr.grid.geobox import band_dim
+from geoxr.grid.meaning import band_dim
 from geoxr.io.array import Indexed, InMemory, Pixels
 from geoxr.io.layer import LayerArray
 from geoxr.io.picks import positions

@@ -13,7 +13,7 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError
-from geoxr.grid.geobox import parse_crs
+from geoxr.grid.crs import parse_crs
 from geoxr.grid.shapes import from_pixels, outline
 from geoxr.grid.window import Window
 from geoxr.io.burn import burn

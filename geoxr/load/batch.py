@@ -10,7 +10,7 @@ import xarray as xr
 
 from geoxr.errors import ArgumentError, ClassesError
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import band_dim, classes_of, kind_of
+from geoxr.grid.meaning import band_dim, classes_of, kind_of
 from geoxr.grid.window import Window
 from geoxr.io.dataset import layer_names, validity_of
 from geoxr.io.reader import WindowReader, everything, read_padded

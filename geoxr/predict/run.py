@@ -16,7 +16,9 @@ from geoxr.errors import ArgumentError, TooLargeError
 from geoxr.export.staged import staged
 from geoxr.export.zarr import create_store
 from geoxr.grid.classes import Classes
-from geoxr.grid.geobox import GRID_MAPPING, geobox_of, layer_attrs
+from geoxr.grid.coords import GRID_MAPPING
+from geoxr.grid.geobox import geobox_of
+from geoxr.grid.meaning import layer_attrs
 from geoxr.grid.window import Window
 from geoxr.io.array import ArrayReader, InMemory
 from geoxr.io.layer import as_layer, grid_coords

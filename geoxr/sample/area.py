@@ -9,7 +9,8 @@ from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError, ChipError, NoOverlapError
 from geoxr.grid.area import area_geometry
-from geoxr.grid.geobox import describe_bounds, geobox_of, parse_crs, require_crs, resolution
+from geoxr.grid.crs import parse_crs, require_crs
+from geoxr.grid.geobox import describe_bounds, geobox_of, resolution
 from geoxr.grid.shapes import outline, to_pixels
 from geoxr.io.dataset import layer_names, layer_reader
 from geoxr.typing import Area

@@ -11,7 +11,8 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError
-from geoxr.grid.geobox import crop, crs_name
+from geoxr.grid.crs import crs_name
+from geoxr.grid.geobox import crop
 from geoxr.grid.window import Window
 
 if TYPE_CHECKING:

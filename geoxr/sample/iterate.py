@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 
 from geoxr.errors import GridError
-from geoxr.grid.geobox import coords_of, extent, geobox_of, same_grid
+from geoxr.grid.coords import coords_of
+from geoxr.grid.geobox import extent, geobox_of, same_grid
 from geoxr.io.array import ArrayReader, InMemory
 from geoxr.io.dataset import VALID_SUFFIX, layer_names, layer_reader, validity_layer
 from geoxr.io.layer import grid_coords, layer_like

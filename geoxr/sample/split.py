@@ -11,7 +11,8 @@ import xarray as xr
 
 from geoxr.errors import ArgumentError, NoOverlapError
 from geoxr.grid.adopt import adopt
-from geoxr.grid.geobox import geobox_of, require_crs, resolution
+from geoxr.grid.crs import require_crs
+from geoxr.grid.geobox import geobox_of, resolution
 from geoxr.grid.shapes import outline
 from geoxr.sample.area import crs_units, footprint
 from geoxr.typing import Seed

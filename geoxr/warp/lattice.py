@@ -14,11 +14,13 @@ from functools import lru_cache
 import numpy as np
 from odc.geo.geobox import GeoBox
 
-from geoxr.grid.geobox import check_grid, map_points, require_crs, rotated, same_crs
-from geoxr.grid.placement import Placement
+from geoxr.grid.affine import map_points, rotated
+from geoxr.grid.change import Change, change_between
+from geoxr.grid.control_points import Placement
+from geoxr.grid.crs import full_turn, require_crs, same_crs
+from geoxr.grid.geobox import check_grid
 from geoxr.grid.window import Window
 from geoxr.options import options
-from geoxr.warp.change import Change, change_between, full_turn
 from geoxr.warp.kernels import EDGE, interpolate
 
 #: Edge of a tile of the lattice [target pixel].

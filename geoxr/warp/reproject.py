@@ -12,24 +12,17 @@ from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError, NoOverlapError
 from geoxr.grid.adopt import adopt
-from geoxr.grid.geobox import (
-    crs_name,
-    describe_bounds,
-    geobox_of,
-    grid_like,
-    kind_of,
-    lattice_offset,
-    require_crs,
-)
+from geoxr.grid.crs import crs_name, full_turn, require_crs
+from geoxr.grid.geobox import describe_bounds, geobox_of, grid_like, lattice_offset
+from geoxr.grid.meaning import kind_of
 from geoxr.grid.shapes import outline
 from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.reader import WindowReader
 from geoxr.io.resolve import resolve
 from geoxr.io.views import Cropped
 from geoxr.typing import CRSLike, Kind, Resampling
-from geoxr.warp.change import full_turn
+from geoxr.warp.control_points import Placed
 from geoxr.warp.lattice import Lattice
-from geoxr.warp.placed import Placed
 from geoxr.warp.shapes import project
 from geoxr.warp.target import projected_grid
 from geoxr.warp.warped import Warped

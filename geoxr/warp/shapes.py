@@ -6,9 +6,11 @@ import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
 
-from geoxr.grid.geobox import bounds, map_points, resolution, same_crs
+from geoxr.grid.affine import map_points
+from geoxr.grid.change import Change, change_between
+from geoxr.grid.crs import full_turn, same_crs
+from geoxr.grid.geobox import bounds, resolution
 from geoxr.grid.shapes import from_pixels, outline
-from geoxr.warp.change import Change, change_between, full_turn
 from geoxr.warp.lattice import Lattice
 
 #: An edge whose middle lands further than this from the middle of its ends is torn [share of it].

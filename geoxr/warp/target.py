@@ -11,18 +11,12 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError
-from geoxr.grid.geobox import (
-    crs_name,
-    map_points,
-    parse_crs,
-    require_crs,
-    resolution,
-    rotated,
-    same_crs,
-)
+from geoxr.grid.affine import map_points, rotated
+from geoxr.grid.change import change_between
+from geoxr.grid.crs import crs_name, full_turn, parse_crs, require_crs, same_crs
+from geoxr.grid.geobox import resolution
 from geoxr.grid.shapes import outline
 from geoxr.typing import Align, Bounds, CRSLike
-from geoxr.warp.change import change_between, full_turn
 from geoxr.warp.shapes import unbroken
 
 #: Grids have at most this many pixels along a side, and in all.

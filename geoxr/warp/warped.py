@@ -11,8 +11,8 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import GridError
+from geoxr.grid.control_points import Placement
 from geoxr.grid.geobox import crop, extent
-from geoxr.grid.placement import Placement
 from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window
 from geoxr.io.reader import PIECE, View, WindowReader, fill_of

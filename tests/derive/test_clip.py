@@ -169,6 +169,6 @@ def test_rotated_grids_are_clipped_too() -> None:
 def _reference(affine: Affine) -> xr.Variable:
     from odc.geo.crs import CRS
 
-    from geoxr.grid.geobox import spatial_ref
+    from geoxr.grid.coords import spatial_ref
 
     return spatial_ref(CRS(32633), affine)

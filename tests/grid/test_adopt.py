@@ -18,7 +18,8 @@ from odc.geo.geobox import GeoBox
 
 import geoxr as gx
 from geoxr.grid.adopt import adopt
-from geoxr.grid.geobox import GRID_MAPPING, coords_of, geobox_of
+from geoxr.grid.coords import GRID_MAPPING, coords_of
+from geoxr.grid.geobox import geobox_of
 
 UTM = GeoBox((30, 40), Affine(10, 0, 500_000, 0, -10, 5_200_000), "EPSG:32633")
 WGS84 = GeoBox((20, 30), Affine(0.01, 0, 14.5, 0, -0.01, 47.2), "EPSG:4326")

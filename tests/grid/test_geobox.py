@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError, GridError
-from geoxr.grid.geobox import bounds, coords_of, crop, geobox_of, lattice_offset, parse_crs
+from geoxr.grid.coords import coords_of
+from geoxr.grid.crs import parse_crs
+from geoxr.grid.geobox import bounds, crop, geobox_of, lattice_offset
 from geoxr.grid.window import Window
 
 GRID = GeoBox((40, 60), Affine(30, 0, 600_015, 0, -30, 5_000_025), "EPSG:32633")

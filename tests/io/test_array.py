@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 import geoxr as gx
-from geoxr.grid.geobox import coords_of, geobox_of
+from geoxr.grid.coords import coords_of
+from geoxr.grid.geobox import geobox_of
 from geoxr.grid.window import Window
 from geoxr.io.array import ArrayReader, Indexed, InMemory
 from geoxr.io.reader import read_window

@@ -14,7 +14,7 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 import geoxr as gx
-from geoxr.grid.geobox import crs_from_wkt, crs_name, parse_crs, same_crs
+from geoxr.grid.crs import crs_from_wkt, crs_name, parse_crs, same_crs
 from geoxr.io.gdal import open_file
 from geoxr.testing import write_geotiff
 

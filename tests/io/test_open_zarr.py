@@ -17,7 +17,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 import geoxr as gx
-from geoxr.grid.geobox import coords_of
+from geoxr.grid.coords import coords_of
 from geoxr.io.array import ArrayReader
 from geoxr.io.resolve import resolve
 from geoxr.io.zarr import StoredArray

@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 
 import geoxr as gx
 from geoxr.errors import GridError
-from geoxr.grid.geobox import coords_of
+from geoxr.grid.coords import coords_of
 from geoxr.grid.window import Window
 from geoxr.io.array import ArrayReader, InMemory
 from geoxr.io.layer import as_layer

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 import geoxr as gx
+from geoxr.grid import change
 from geoxr.grid.window import Window
 from geoxr.io.reader import read_window
 from geoxr.io.resolve import resolve
@@ -480,12 +481,25 @@ def test_features_need_a_crs_if_the_grid_has_one(squares, tmp_path: Path) -> Non
     with pytest.raises(gx.errors.CRSMismatchError, match="in EPSG:32633, but crs=EPSG:4326"):
         gx.open_vector(squares, like=GRID, crs=4326)
     moon = GeoBox((5, 5), Affine(0.1, 0, 0, 0, -0.1, 5), "IAU_2015:30100")
-    with pytest.raises(gx.errors.CRSMismatchError, match="PROJ knows no way from WGS 84"):
+    with pytest.raises(gx.errors.CRSMismatchError, match="PROJ knows no way from EPSG:32633"):
         gx.open_vector(squares, like=moon)
     plane = GeoBox(GRID.shape, GRID.affine, None)
     assert row(gx.open_vector(bare, like=plane, attribute="code")) == [4, -2, 4, 9, 0]
     with pytest.raises(gx.errors.MissingCRSError, match="The grid"):
         gx.open_vector(squares, like=plane)
+
+
+def test_a_missing_grid_file_is_told_for_features_too() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        group = pyproj.transformer.TransformerGroup("EPSG:27700", "EPSG:4326", always_xy=True)
+    if group.best_available:
+        pytest.skip("PROJ has the grid here")
+    change._change.cache_clear()
+    british = table([shapely.box(4e5, 3e5, 5e5, 4e5)], crs="EPSG:27700")
+    like = GeoBox((20, 20), Affine(0.1, 0, -2, 0, -0.1, 54), "EPSG:4326")
+    with pytest.warns(UserWarning, match="EPSG:27700 to EPSG:4326.*needs uk_os_OSTN15"):
+        gx.open_vector(british, like=like).load()
 
 
 # Files

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 import geoxr as gx
-from geoxr.grid.geobox import coords_of
+from geoxr.grid.coords import coords_of
 from geoxr.testing import LandsatCDL
 
 GRID = GeoBox((90, 130), Affine(10, 0, 500_000, 0, -10, 5_200_000), "EPSG:32633")

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 import geoxr as gx
+from geoxr.grid.change import change_between
+from geoxr.grid.crs import full_turn
 from geoxr.grid.window import Window
-from geoxr.warp.change import change_between, full_turn
 from geoxr.warp.lattice import TILE, Lattice, lattice
 
 SINUSOIDAL = "+proj=sinu +R=6371007.181 +units=m"
@@ -258,7 +259,7 @@ def test_a_local_crs_leads_nowhere() -> None:
 def test_a_missing_grid_file_is_told_once_with_the_accuracy() -> None:
     from odc.geo.crs import CRS
 
-    from geoxr.warp import change
+    from geoxr.grid import change
 
     group = pyproj.transformer.TransformerGroup
     with warnings.catch_warnings():

@@ -9,7 +9,8 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 import geoxr as gx
-from geoxr.grid.geobox import bounds, coords_of
+from geoxr.grid.coords import coords_of
+from geoxr.grid.geobox import bounds
 from geoxr.grid.shapes import outline
 from geoxr.warp.shapes import project, unbroken
 from geoxr.warp.target import projected_grid, target_grid

@@ -16,7 +16,8 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 import geoxr as gx
-from geoxr.grid.geobox import coords_of, geobox_of
+from geoxr.grid.coords import coords_of
+from geoxr.grid.geobox import geobox_of
 from geoxr.testing import write_geotiff
 from geoxr.warp.area import gather_area, reach
 

@@ -188,7 +188,7 @@ def test_layers_apart_are_told_with_both_places(utm_image: Path) -> None:
 
 
 def _in_memory(data: np.ndarray, geobox: GeoBox) -> xr.DataArray:
-    from geoxr.grid.geobox import coords_of
+    from geoxr.grid.coords import coords_of
 
     return xr.DataArray(data, dims=("y", "x"), coords=coords_of(geobox), name="layer")
 

@@ -1,8 +1,7 @@
-"""From one CRS to another with PROJ."""
+"""The way from one CRS to another with PROJ."""
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +12,7 @@ from odc.geo.crs import CRS
 from pyproj.transformer import TransformerGroup
 
 from geoxr.errors import CRSMismatchError
-from geoxr.grid.geobox import crs_name
+from geoxr.grid.crs import crs_name
 
 #: A position that comes back this close to where it was is the same place [share of the position].
 _CLOSE = 1e-6
@@ -67,8 +66,9 @@ def _change(source_wkt: str, target_wkt: str) -> Change:
         reason = "they are on different celestial bodies" if apart else str(error)
         raise CRSMismatchError(
             f"PROJ knows no way from {names[0]} to {names[1]}: {reason}. Layers must be tied to the "
-            f"same body to be aligned. If one of the CRSs is wrong, set the right one with "
-            f'da.geoxr.write_crs("EPSG:...").'
+            f"same body to be aligned. If one of the CRSs is wrong, set the right one: "
+            f'da.geoxr.write_crs("EPSG:...") for a layer, '
+            f'gdf.set_crs("EPSG:...", allow_override=True) for features.'
         ) from error
     _warn_of_missing_grids(source, target, names)
     return Change(transformer, _degrees(source))
@@ -125,14 +125,3 @@ def _cylindrical(degrees: pyproj.Transformer) -> bool:
     x, _ = degrees.transform(lon, lat, direction="INVERSE")
     with np.errstate(invalid="ignore"):
         return bool((np.ptp(x, axis=0) <= _CLOSE * np.abs(x).max()).all())
-
-
-def full_turn(crs: CRS | None) -> float:
-    """Length of a whole turn of longitude in the units of a geographic CRS; 0 for other CRSs."""
-    if crs is None or not crs.geographic:
-        return 0.0
-    axes = crs.proj.axis_info or (crs.proj.source_crs.axis_info if crs.proj.source_crs else [])
-    factor = axes[0].unit_conversion_factor if axes else math.pi / 180
-    turn = 2 * math.pi / factor
-    # 360 degrees are not to miss by a rounding error.
-    return round(turn, 9)

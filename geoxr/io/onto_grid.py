@@ -10,31 +10,26 @@ import pyproj
 import shapely
 from odc.geo.geobox import GeoBox
 
-from geoxr.errors import CRSMismatchError
-from geoxr.grid.geobox import require_crs, resolution
+from geoxr.grid.affine import map_points
+from geoxr.grid.change import Change, change_between
+from geoxr.grid.crs import crs_from_wkt, require_crs
+from geoxr.grid.geobox import resolution
 
 #: A vertex that comes back farther from where it was has no place in the target [pixel].
 _DRIFT = 1.0
 
 
 @dataclass(frozen=True)
-class Change:
+class OntoGrid:
     """From the CRS of features to that of a grid, and back."""
 
     source: pyproj.CRS
     geobox: GeoBox
 
     @cached_property
-    def _transformer(self) -> pyproj.Transformer:
-        target = require_crs(self.geobox, "The grid").proj
-        try:
-            return pyproj.Transformer.from_crs(self.source, target, always_xy=True)
-        except pyproj.exceptions.ProjError as error:
-            raise CRSMismatchError(
-                f"PROJ knows no way from {self.source.name} of the features to {target.name} of the "
-                f"grid ({error}). If the features are in another CRS than they say, correct the "
-                f"table: gdf.set_crs(crs, allow_override=True)."
-            ) from error
+    def _change(self) -> Change:
+        target = require_crs(self.geobox, "The grid")
+        return change_between(crs_from_wkt(self.source.to_wkt()), target)
 
     @cached_property
     def round_target(self) -> bool:
@@ -43,7 +38,7 @@ class Change:
 
     def forward(self, points: np.ndarray) -> np.ndarray:
         """Positions (n, 2) of the source in the target; infinite where PROJ has no answer."""
-        return np.stack(self._transformer.transform(points[:, 0], points[:, 1]), axis=1)
+        return np.stack(self._change.forward(points[:, 0], points[:, 1]), axis=1)
 
     def place(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions in the target, and which of them come back; zeros where they do not."""
@@ -58,15 +53,11 @@ class Change:
 
     def back(self, points: np.ndarray) -> np.ndarray:
         """Positions (n, 2) of the target in the source."""
-        back = self._transformer.transform(points[:, 0], points[:, 1], direction="INVERSE")
-        return np.stack(back, axis=1)
+        return np.stack(self._change.back(points[:, 0], points[:, 1]), axis=1)
 
     def pixels(self, points: np.ndarray) -> np.ndarray:
         """Positions in pixels of the grid."""
-        a = ~self.geobox.affine
-        x, y = points[:, 0], points[:, 1]
-        with np.errstate(invalid="ignore"):
-            return np.stack([a.a * x + a.b * y + a.c, a.d * x + a.e * y + a.f], axis=1)
+        return np.stack(map_points(~self.geobox.affine, points[:, 0], points[:, 1]), axis=1)
 
     @cached_property
     def nodes(self) -> np.ndarray:
@@ -74,9 +65,8 @@ class Change:
         height, width = self.geobox.shape
         rows, cols = np.linspace(-1, height + 1, 33), np.linspace(-1, width + 1, 33)
         x, y = np.meshgrid(cols, rows)
-        a = self.geobox.affine
-        points = np.stack([a.a * x + a.b * y + a.c, a.d * x + a.e * y + a.f], axis=-1)
-        back = self.back(points.reshape(-1, 2))
+        places = map_points(self.geobox.affine, x.ravel(), y.ravel())
+        back = self.back(np.stack(places, axis=1))
         back[~np.isfinite(back).all(axis=1)] = np.nan
         if self.source.is_geographic and not np.isnan(back).all():
             middle = back[len(back) // 2, 0]

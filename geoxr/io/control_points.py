@@ -7,8 +7,8 @@ import rasterio
 from odc.geo.crs import CRS
 
 from geoxr.errors import GridError
-from geoxr.grid.geobox import parse_crs
-from geoxr.grid.placement import ControlPoints, Placement, RationalPolynomials
+from geoxr.grid.control_points import ControlPoints, Placement, RationalPolynomials
+from geoxr.grid.crs import parse_crs
 
 
 def read_placement(name: str, file: rasterio.DatasetReader, crs: CRS | None) -> Placement | None:

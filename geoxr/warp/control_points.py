@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import shapely
 from odc.geo.geobox import GeoBox
 
-from geoxr.grid.placement import Placement
+from geoxr.grid.control_points import Placement
 from geoxr.io.gdal import FileInfo
 from geoxr.io.reader import WindowReader
 from geoxr.typing import Resampling
