@@ -190,13 +190,13 @@ class LayerAccessor(_Common):
     @property
     def valid(self) -> xr.DataArray:
         """Lazy boolean layer, True where all bands may be used."""
-        from geoxr.catalog.derive import valid
+        from geoxr.derive.validity import valid
 
         return valid(self._obj)
 
     def write_nodata(self, value: float) -> xr.DataArray:
         """Return a layer in which `value` marks missing pixels."""
-        from geoxr.catalog.derive import write_nodata
+        from geoxr.derive.validity import write_nodata
 
         return write_nodata(self._obj, value)
 
@@ -210,7 +210,7 @@ class LayerAccessor(_Common):
 
     def present_classes(self) -> Classes:
         """Read the layer and return the classes that occur in it."""
-        from geoxr.catalog.derive import present_classes
+        from geoxr.derive.present import present_classes
 
         return present_classes(self._obj)
 
@@ -259,7 +259,7 @@ class DatasetAccessor(_Common):
     @property
     def valid(self) -> xr.DataArray:
         """Lazy boolean layer, True where all layers may be used."""
-        from geoxr.catalog.derive import all_valid
+        from geoxr.derive.validity import all_valid
 
         return all_valid(self._obj)
 

@@ -6,7 +6,8 @@ import numpy as np
 import shapely
 from odc.geo.crs import CRS
 
-from geoxr.catalog.place import moved, points_of, ring, round_poles
+from geoxr.catalog.outlines import round_poles
+from geoxr.catalog.points import moved, points_of, ring
 from geoxr.catalog.table import SceneTable, crs_of
 
 #: Points along an edge.

@@ -11,13 +11,14 @@ from odc.geo.geobox import GeoBox
 
 from geoxr.catalog.alike import MEANING
 from geoxr.catalog.merge import joined
-from geoxr.catalog.mosaic import Mosaic, covered
+from geoxr.catalog.mosaic import Mosaic
 from geoxr.catalog.overlap import check_overlap_rule
-from geoxr.catalog.placed import LayerScenes
+from geoxr.catalog.sources import LayerScenes
 from geoxr.errors import ArgumentError
 from geoxr.grid.crs import require_crs, same_crs
 from geoxr.grid.geobox import geobox_of, lattice_offset, same_grid
 from geoxr.grid.meaning import classes_of, kind_of
+from geoxr.grid.shapes import covered
 from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.reader import WindowReader
 from geoxr.io.resolve import resolve

@@ -10,7 +10,6 @@ import shapely
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from geoxr.catalog.mosaic import covered
 from geoxr.errors import ArgumentError, NoOverlapError
 from geoxr.grid.adopt import adopt
 from geoxr.grid.crs import crs_name, require_crs
@@ -24,7 +23,7 @@ from geoxr.grid.geobox import (
     same_grid,
 )
 from geoxr.grid.meaning import band_dim
-from geoxr.grid.shapes import outline
+from geoxr.grid.shapes import covered, outline
 from geoxr.grid.window import Window
 from geoxr.io.dataset import with_validity
 from geoxr.io.facts import FACTS

@@ -5,94 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
 
 from geoxr.catalog.overlap import PICKING, Part, combine
-from geoxr.grid.geobox import extent
-from geoxr.grid.shapes import outline, to_pixels
+from geoxr.catalog.sources import Scenes
+from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window
 from geoxr.io.reader import WindowReader, fill_of, reduce_valid
 from geoxr.typing import Overlap
 
 #: Numbers that one window may hold in memory while scenes are combined; larger ones are cut.
 _MOST = 1 << 22
-
-
-class Scenes(Protocol):
-    """Scenes on the grid of a mosaic, in the order of its overlap rule.
-
-    Attributes
-    ----------
-    geobox : GeoBox
-        Of the mosaic.
-    dtype : numpy.dtype
-    bands : tuple of str
-    times : tuple of numpy.datetime64 or None
-        Those of every scene.
-    nodata : float, int or None
-        The number that marks missing pixels in all scenes; None if they do not share one.
-    masked : bool
-        Whether the pixels of some scene alone do not tell validity.
-    footprint : shapely.Geometry
-        Outline of all, in the CRS of `geobox`.
-    windows : int64 array (scene, 4) [pixel]
-        First row and column, row and column after the last.
-    sliced : bool array (scene,)
-        Whether the pixels of a scene are those of the mosaic.
-    """
-
-    @property
-    def geobox(self) -> GeoBox:
-        """Grid of the mosaic."""
-        ...
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Type of the pixels."""
-        ...
-
-    @property
-    def bands(self) -> tuple[str, ...]:
-        """Names of the bands."""
-        ...
-
-    @property
-    def windows(self) -> np.ndarray:
-        """Where scenes lie."""
-        ...
-
-    @property
-    def sliced(self) -> np.ndarray:
-        """Which scenes need no resampling."""
-        ...
-
-    @property
-    def times(self) -> tuple[np.datetime64, ...] | None:
-        """Time steps of every scene."""
-        ...
-
-    @property
-    def nodata(self) -> float | int | None:
-        """Number that marks missing pixels."""
-        ...
-
-    @property
-    def masked(self) -> bool:
-        """Whether pixels alone do not tell validity."""
-        ...
-
-    @property
-    def footprint(self) -> shapely.Geometry:
-        """Outline of all."""
-        ...
-
-    def reader(self, i: int) -> WindowReader | None:
-        """Return a scene on the grid of the mosaic; None for one that is left out."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,14 +247,3 @@ def _halves(window: Window, step: int) -> Iterator[tuple[Window, slice, slice]]:
         ]
     for part in parts:
         yield part, *_cells(part, window, step)
-
-
-def covered(footprint: shapely.Geometry, geobox: GeoBox, *, margin: int = 1) -> Window:
-    """Return the window of the grid that holds a footprint, wider by `margin` pixels."""
-    if shapely.is_empty(footprint):
-        return Window(0, 0, 0, 0)
-    left, top, right, bottom = shapely.bounds(to_pixels(footprint, geobox))
-    # A thousandth of a pixel over the edge is rounding, not another pixel.
-    row, col = (int(np.floor(edge + 1e-3)) - margin for edge in (top, left))
-    stop_row, stop_col = (int(np.ceil(edge - 1e-3)) + margin for edge in (bottom, right))
-    return Window(row, col, stop_row - row, stop_col - col) & extent(geobox)

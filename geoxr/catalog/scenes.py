@@ -12,13 +12,14 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from geoxr.catalog.alike import alike, band_positions
+from geoxr.catalog.bounds import common_bounds
 from geoxr.catalog.join import as_count
 from geoxr.catalog.mosaic import Mosaic
 from geoxr.catalog.overlap import check_overlap_rule
-from geoxr.catalog.place import common_bounds, place
-from geoxr.catalog.placed import TableScenes
 from geoxr.catalog.scan import Errors, warn_skipped
+from geoxr.catalog.sources import TableScenes
 from geoxr.catalog.table import SceneTable, crs_of
+from geoxr.catalog.windows import scene_windows
 from geoxr.errors import ArgumentError, CRSMismatchError, NoOverlapError
 from geoxr.grid.classes import Classes
 from geoxr.grid.crs import crs_name, parse_crs, require_crs, same_crs
@@ -114,13 +115,13 @@ def layer_of(
         reader = _alone(first, picked[0], geobox, resampling, kind, table.row(0).name, target)
         steps, readers = [table.starts[0]], [reader]
     else:
-        placement = place(table, geobox)
-        if not placement.sliced.all():
-            row = table.row(int(np.flatnonzero(~placement.sliced)[0]))
+        found = scene_windows(table, geobox)
+        if not found.sliced.all():
+            row = table.row(int(np.flatnonzero(~found.sliced)[0]))
             resampling = pick_resampling(resampling, kind, row.geobox, geobox)
             check_complex(np.dtype(header.dtype), resampling)
         scenes = TableScenes(
-            table, geobox, placement.windows, placement.sliced, names, picked,
+            table, geobox, found.windows, found.sliced, names, picked,
             resampling or "nearest", default, errors == "skip",
         )  # fmt: skip
         steps, readers = _by_date(_meeting(scenes), table.starts, overlap, time)

@@ -1,4 +1,4 @@
-"""Geometries of grids, and geometries in pixels of a grid."""
+"""Geometries of grids, geometries in pixels of a grid, and the windows that hold them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from geoxr.grid.affine import map_points, rotated
-from geoxr.grid.geobox import bounds
+from geoxr.grid.geobox import bounds, extent
+from geoxr.grid.window import Window
 
 
 def outline(geobox: GeoBox) -> shapely.Polygon:
@@ -28,6 +29,17 @@ def to_pixels(shape: shapely.Geometry, geobox: GeoBox) -> shapely.Geometry:
 def from_pixels(shape: shapely.Geometry, geobox: GeoBox) -> shapely.Geometry:
     """Return geometries given in pixels of the grid in its CRS."""
     return _moved(shape, geobox.affine)
+
+
+def covered(footprint: shapely.Geometry, geobox: GeoBox, *, margin: int = 1) -> Window:
+    """Return the window of the grid that holds a footprint, wider by `margin` pixels."""
+    if shapely.is_empty(footprint):
+        return Window(0, 0, 0, 0)
+    left, top, right, bottom = shapely.bounds(to_pixels(footprint, geobox))
+    # A thousandth of a pixel over the edge is rounding, not another pixel.
+    row, col = (int(np.floor(edge + 1e-3)) - margin for edge in (top, left))
+    stop_row, stop_col = (int(np.ceil(edge - 1e-3)) + margin for edge in (bottom, right))
+    return Window(row, col, stop_row - row, stop_col - col) & extent(geobox)
 
 
 def _moved(shape: shapely.Geometry, a: Affine) -> shapely.Geometry:

@@ -1,4 +1,4 @@
-"""Scenes of a mosaic: rows of a table that are opened when a window meets them, or open layers."""
+"""What a mosaic is made of: rows of a table that are opened when a window meets them, or layers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
 
-from geoxr.catalog.place import outlines
+from geoxr.catalog.outlines import outlines
 from geoxr.catalog.table import SceneTable, open_row
 from geoxr.errors import GeoxrError
 from geoxr.grid.shapes import outline
@@ -26,6 +26,79 @@ from geoxr.warp.reproject import onto
 _READY = 4096
 
 
+class Scenes(Protocol):
+    """Scenes on the grid of a mosaic, in the order of its overlap rule.
+
+    Attributes
+    ----------
+    geobox : GeoBox
+        Of the mosaic.
+    dtype : numpy.dtype
+    bands : tuple of str
+    times : tuple of numpy.datetime64 or None
+        Those of every scene.
+    nodata : float, int or None
+        The number that marks missing pixels in all scenes; None if they do not share one.
+    masked : bool
+        Whether the pixels of some scene alone do not tell validity.
+    footprint : shapely.Geometry
+        Outline of all, in the CRS of `geobox`.
+    windows : int64 array (scene, 4) [pixel]
+        First row and column, row and column after the last.
+    sliced : bool array (scene,)
+        Whether the pixels of a scene are those of the mosaic.
+    """
+
+    @property
+    def geobox(self) -> GeoBox:
+        """Grid of the mosaic."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the pixels."""
+        ...
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands."""
+        ...
+
+    @property
+    def windows(self) -> np.ndarray:
+        """Where scenes lie."""
+        ...
+
+    @property
+    def sliced(self) -> np.ndarray:
+        """Which scenes need no resampling."""
+        ...
+
+    @property
+    def times(self) -> tuple[np.datetime64, ...] | None:
+        """Time steps of every scene."""
+        ...
+
+    @property
+    def nodata(self) -> float | int | None:
+        """Number that marks missing pixels."""
+        ...
+
+    @property
+    def masked(self) -> bool:
+        """Whether pixels alone do not tell validity."""
+        ...
+
+    @property
+    def footprint(self) -> shapely.Geometry:
+        """Outline of all."""
+        ...
+
+    def reader(self, i: int) -> WindowReader | None:
+        """Return a scene on the grid of the mosaic; None for one that is left out."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class TableScenes:
     """Rows of a table on the grid of a mosaic; see `Scenes`.
@@ -36,7 +109,7 @@ class TableScenes:
         Scenes that meet the grid, in the order of the overlap rule, with the same bands and type.
     geobox : GeoBox
     windows, sliced : array
-        See `Placement`.
+        See `SceneWindows`.
     bands : tuple of str
         Names of the bands of the layer.
     picked : tuple of tuple of int
@@ -140,7 +213,7 @@ class LayerScenes:
     readers : tuple of WindowReader
         The same on `geobox`.
     windows, sliced : array
-        See `Placement`.
+        See `SceneWindows`.
     """
 
     sources: tuple[WindowReader, ...]

@@ -1,4 +1,4 @@
-"""Layers that follow from a layer: its validity, another nodata value, the classes in it."""
+"""Which classes occur in a label raster."""
 
 from __future__ import annotations
 
@@ -6,67 +6,16 @@ import numpy as np
 import shapely
 import xarray as xr
 
-from geoxr.catalog.mosaic import covered
-from geoxr.errors import ArgumentError, ClassesError
+from geoxr.errors import ClassesError
 from geoxr.grid.classes import Classes, default_colors
 from geoxr.grid.meaning import classes_of
+from geoxr.grid.shapes import covered
 from geoxr.grid.window import Window
-from geoxr.io.dataset import layer_names, layer_reader, validity_layer
-from geoxr.io.facts import storable
-from geoxr.io.layer import as_layer, grid_coords, layer_like
 from geoxr.io.reader import WindowReader, read_window
 from geoxr.io.resolve import resolve
-from geoxr.io.stacks import AllValid
-from geoxr.io.views import Marked
 
 #: More distinct values than this are not classes.
 _MOST_CLASSES = 1024
-
-
-def valid(da: xr.DataArray) -> xr.DataArray:
-    """Return the lazy boolean layer (y, x) that is True where all bands of `da` may be used.
-
-    Raises
-    ------
-    ValidityError
-        If integers were computed or loaded, so that nobody knows.
-    """
-    name = str(da.name or "layer")
-    return validity_layer(resolve(da).reader, name, grid_coords(da))
-
-
-def all_valid(ds: xr.Dataset) -> xr.DataArray:
-    """Return the lazy boolean layer (y, x) that is True where all layers of `ds` may be used.
-
-    Raises
-    ------
-    ArgumentError
-        If there is no layer.
-    ValidityError
-        If one was computed or loaded, so that nobody knows.
-    """
-    readers = tuple(layer_reader(ds, name) for name in layer_names(ds))
-    if not readers:
-        raise ArgumentError("The Dataset has no variable with the dimensions y and x.")
-    return as_layer(
-        AllValid(readers), name="valid", kind="categorical", coords=grid_coords(ds), band=None,
-        attrs={"long_name": "where all layers are valid"},
-    )  # fmt: skip
-
-
-def write_nodata(da: xr.DataArray, value: float) -> xr.DataArray:
-    """Return a lazy layer in which `value` marks missing pixels; those missing already get it too.
-
-    Raises
-    ------
-    ArgumentError
-        If no pixel of the type of the layer can have this value.
-    """
-    reader = resolve(da, trust_nodata=True).reader
-    number = storable(value, reader.dtype)
-    if number is None:
-        raise ArgumentError(f"A pixel of type {reader.dtype} cannot be {value!r}.")
-    return layer_like(da, Marked(reader, number), coords=grid_coords(da))
 
 
 def present_classes(da: xr.DataArray) -> Classes:

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 import geoxr as gx
-from geoxr.catalog.place import common_bounds, outlines, place
+from geoxr.catalog.bounds import common_bounds
+from geoxr.catalog.outlines import outlines
 from geoxr.catalog.table import Header, Row, SceneTable, crs_of
+from geoxr.catalog.windows import scene_windows
 from geoxr.testing import write_geotiff
 from geoxr.warp.lattice import Lattice
 
@@ -29,7 +31,7 @@ def on_scene(scene: Row, target: GeoBox) -> np.ndarray:
 
 
 def check(scene: Row, target: GeoBox) -> None:
-    top, left, bottom, right = place(SceneTable.of([scene]), target).windows[0]
+    top, left, bottom, right = scene_windows(SceneTable.of([scene]), target).windows[0]
     down, along = np.nonzero(on_scene(scene, target))
     if down.size:
         assert top <= down.min() <= down.max() < bottom
