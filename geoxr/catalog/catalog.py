@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,30 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
-from geoxr.catalog.footprint import footprints
+from geoxr.catalog.frame import DEFAULTS, NEEDED, frame_of, table_of
 from geoxr.catalog.paths import find_files
 from geoxr.catalog.scan import Errors, Given, SceneFiles, scan, warn_skipped
-from geoxr.catalog.table import NO_TIME, UNKNOWN, Header, SceneTable
+from geoxr.catalog.select import box_of, interval_of, shape_of
+from geoxr.catalog.table import SceneTable
 from geoxr.errors import ArgumentError, NotARasterError
-from geoxr.io.facts import storable
 from geoxr.typing import Bounds, PathLike
 
 if TYPE_CHECKING:
     import geopandas
-
-#: Columns that a scene cannot do without.
-_NEEDED = ("path", "bands", "crs", "transform", "shape", "dtype")
-#: Columns that may be left out, and what stands for them.
-_DEFAULTS: Mapping[str, Any] = {
-    "nodata": None,
-    "masked": False,
-    "kind": "continuous",
-    "attrs": "{}",
-    "start": NO_TIME,
-    "end": NO_TIME,
-    "mtime": UNKNOWN,
-    "size": UNKNOWN,
-}
 
 
 class Catalog:
@@ -72,16 +58,16 @@ class Catalog:
                 f"A catalog is made from a GeoDataFrame, not from a {type(frame).__name__}. To read "
                 f"the headers of files use gx.Catalog.scan(paths)."
             )
-        missing = [name for name in _NEEDED if name not in frame.columns]
+        missing = [name for name in NEEDED if name not in frame.columns]
         if missing:
             raise ArgumentError(
                 f"The table has no column {', '.join(missing)}. A catalog needs "
-                f"{', '.join(_NEEDED)}; gx.Catalog.scan(paths) finds them in files."
+                f"{', '.join(NEEDED)}; gx.Catalog.scan(paths) finds them in files."
             )
         if not len(frame):
             raise ArgumentError("The table has no rows, so there is no scene in it.")
         frame = frame.assign(
-            **{name: value for name, value in _DEFAULTS.items() if name not in frame.columns}
+            **{name: value for name, value in DEFAULTS.items() if name not in frame.columns}
         )
         if frame.crs is not None and frame.crs.to_epsg() != 4326:
             frame = frame.to_crs(4326)
@@ -122,28 +108,7 @@ class Catalog:
     @classmethod
     def of_table(cls, table: SceneTable) -> Catalog:
         """Make a catalog of scanned scenes."""
-        import geopandas
-
-        headers = [table.header(i) for i in range(len(table))]
-        nodata = np.full(len(table), None, object)
-        nodata[:] = [header.nodata for header in headers]
-        columns = {
-            "path": [files[0] if len(files) == 1 else list(files) for files in table.paths],
-            "bands": [list(header.bands) for header in headers],
-            "crs": [header.crs for header in headers],
-            "transform": [tuple(numbers) for numbers in table.affines.tolist()],
-            "shape": [tuple(pair) for pair in table.shapes.tolist()],
-            "dtype": [header.dtype for header in headers],
-            "nodata": nodata,
-            "masked": [header.masked for header in headers],
-            "kind": [header.kind for header in headers],
-            "attrs": [header.attrs for header in headers],
-            "start": table.starts,
-            "end": table.ends,
-            "mtime": table.stamps[:, 0],
-            "size": table.stamps[:, 1],
-        }
-        catalog = cls(geopandas.GeoDataFrame(columns, geometry=footprints(table), crs=4326))
+        catalog = cls(frame_of(table))
         catalog.__dict__["table"] = table
         return catalog
 
@@ -171,7 +136,7 @@ class Catalog:
     @cached_property
     def table(self) -> SceneTable:
         """The scenes as arrays, which is what layers are made from."""
-        return _to_table(self._frame)
+        return table_of(self._frame)
 
     def filter(
         self,
@@ -200,11 +165,11 @@ class Catalog:
         keep = np.ones(len(self), bool)
         geometry = self._frame.geometry.values
         if bounds is not None:
-            keep &= shapely.intersects(np.asarray(geometry), _box(bounds))
+            keep &= shapely.intersects(np.asarray(geometry), box_of(bounds))
         if aoi is not None:
-            keep &= shapely.intersects(np.asarray(geometry), _shape(aoi))
+            keep &= shapely.intersects(np.asarray(geometry), shape_of(aoi))
         if time is not None:
-            start, end = _interval(time)
+            start, end = interval_of(time)
             keep &= ((self._frame["start"] <= end) & (self._frame["end"] >= start)).to_numpy()
         if not keep.any():
             raise ArgumentError(f"Nothing of this meets what was asked for: {self!r}.")
@@ -268,120 +233,3 @@ class Catalog:
                 raise
             raise NotARasterError(f"{path} is not a GeoParquet file ({error}).") from error
         return cls(frame)
-
-
-def _to_table(frame: geopandas.GeoDataFrame) -> SceneTable:
-    """Check values and turn columns into arrays."""
-    known: dict[Header, int] = {}
-    header_of = np.empty(len(frame), "int32")
-    paths = []
-    names = ("path", "crs", "dtype", "bands", "nodata", "masked", "kind", "attrs")
-    rows = zip(*(frame[name].tolist() for name in names), strict=True)
-    for i, (path, crs, dtype, bands, nodata, masked, kind, attrs) in enumerate(rows):
-        paths.append((path,) if isinstance(path, str) else tuple(str(file) for file in path))
-        try:
-            number = _number(nodata, np.dtype(dtype))
-        except (TypeError, ValueError) as error:
-            raise ArgumentError(
-                f"Scene {paths[-1][0]} has dtype {dtype!r} and nodata {nodata!r}: {error}."
-            ) from error
-        crs = crs if isinstance(crs, str) else None
-        header = Header(crs, str(dtype), tuple(bands), number, bool(masked), kind, attrs)
-        header_of[i] = known.setdefault(header, len(known))
-        if len(paths[-1]) not in (1, len(header.bands)):
-            raise ArgumentError(
-                f"Scene {paths[-1][0]} has {len(paths[-1])} files for {len(header.bands)} bands. "
-                f"Give one file, or one for each band."
-            )
-    affines, shapes = _numbers(frame, "transform", 6), _numbers(frame, "shape", 2)
-    flat = np.abs(affines[:, 0] * affines[:, 4] - affines[:, 1] * affines[:, 3]) == 0
-    wrong = np.flatnonzero(~np.isfinite(affines).all(axis=1) | flat | (shapes < 1).any(axis=1))
-    if wrong.size:
-        i = int(wrong[0])
-        raise ArgumentError(
-            f"Scene {paths[i][0]} has the transform {tuple(affines[i])} and the shape "
-            f"{tuple(shapes[i])}, which is no grid."
-        )
-    return SceneTable(
-        tuple(paths),
-        tuple(known),
-        header_of,
-        affines,
-        shapes.astype("int64"),
-        np.stack([frame["mtime"], frame["size"]], axis=1).astype("int64"),
-        _times(frame["start"]),
-        _times(frame["end"]),
-    )
-
-
-def _numbers(frame: geopandas.GeoDataFrame, name: str, many: int) -> np.ndarray:
-    try:
-        values = np.array([tuple(row) for row in frame[name].tolist()], "float64")
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(
-            f"Column {name} must hold {many} numbers per scene: {error}."
-        ) from error
-    if values.shape != (len(frame), many):
-        raise ArgumentError(f"Column {name} must hold {many} numbers per scene.")
-    return values
-
-
-def _number(value: Any, dtype: np.dtype) -> float | int | None:
-    """Read a nodata value, which may come as text or, for nothing, as the NaN of a column."""
-    if value is None or (isinstance(value, str) and not value):
-        return None
-    return storable(float(value), dtype) if not _whole(value) else int(value)
-
-
-def _whole(value: Any) -> bool:
-    """Whether a number is written without a fraction; floats do not hold all 64-bit integers."""
-    return str(value).lstrip("+-").isdigit()
-
-
-def _times(column: Any) -> np.ndarray:
-    """Times without zone [UTC]."""
-    if getattr(column.dtype, "tz", None) is not None:
-        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
-    return column.to_numpy().astype("datetime64[ns]")
-
-
-def _box(bounds: Bounds) -> shapely.Geometry:
-    left, bottom, right, top = bounds
-    if left <= right:
-        return shapely.box(left, bottom, right, top)
-    return shapely.box(left, bottom, 180, top) | shapely.box(-180, bottom, right, top)
-
-
-def _shape(aoi: Any) -> shapely.Geometry:
-    if isinstance(aoi, shapely.Geometry):
-        return aoi
-    if hasattr(aoi, "to_crs"):
-        if aoi.crs is None:
-            raise ArgumentError("The area has no CRS. Set it: aoi.set_crs('EPSG:...').")
-        return aoi.geometry.to_crs(4326).union_all()
-    raise ArgumentError(
-        f"aoi must be a geometry in EPSG:4326, a GeoSeries or a GeoDataFrame, not a "
-        f"{type(aoi).__name__}."
-    )
-
-
-def _interval(time: Any) -> tuple[Any, Any]:
-    """First and last moment of an interval."""
-    import pandas as pd
-
-    try:
-        if isinstance(time, slice):
-            time = (time.start, time.stop)
-        first, last = time if isinstance(time, tuple | list) else (time, time)
-        start = pd.Timestamp.min if first is None else pd.Period(first, _freq(first)).start_time
-        end = pd.Timestamp.max if last is None else pd.Period(last, _freq(last)).end_time
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(
-            f'time is {time!r}, but must be a date such as "2021-06" or a pair of dates.'
-        ) from error
-    return start, end
-
-
-def _freq(moment: Any) -> str | None:
-    """Text names a period by itself; anything else is one moment."""
-    return None if isinstance(moment, str) else "ns"

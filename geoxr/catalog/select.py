@@ -1,0 +1,54 @@
+"""What scenes are selected by: bounds, an area, an interval of time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import shapely
+
+from geoxr.errors import ArgumentError
+from geoxr.typing import Bounds
+
+
+def box_of(bounds: Bounds) -> shapely.Geometry:
+    """Return bounds in EPSG:4326 as a geometry; the left is more than the right across 180 degrees."""
+    left, bottom, right, top = bounds
+    if left <= right:
+        return shapely.box(left, bottom, right, top)
+    return shapely.box(left, bottom, 180, top) | shapely.box(-180, bottom, right, top)
+
+
+def shape_of(aoi: Any) -> shapely.Geometry:
+    """Return an area in EPSG:4326; a table of features is taken there."""
+    if isinstance(aoi, shapely.Geometry):
+        return aoi
+    if hasattr(aoi, "to_crs"):
+        if aoi.crs is None:
+            raise ArgumentError("The area has no CRS. Set it: aoi.set_crs('EPSG:...').")
+        return aoi.geometry.to_crs(4326).union_all()
+    raise ArgumentError(
+        f"aoi must be a geometry in EPSG:4326, a GeoSeries or a GeoDataFrame, not a "
+        f"{type(aoi).__name__}."
+    )
+
+
+def interval_of(time: Any) -> tuple[Any, Any]:
+    """First and last moment of an interval."""
+    import pandas as pd
+
+    try:
+        if isinstance(time, slice):
+            time = (time.start, time.stop)
+        first, last = time if isinstance(time, tuple | list) else (time, time)
+        start = pd.Timestamp.min if first is None else pd.Period(first, _freq(first)).start_time
+        end = pd.Timestamp.max if last is None else pd.Period(last, _freq(last)).end_time
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f'time is {time!r}, but must be a date such as "2021-06" or a pair of dates.'
+        ) from error
+    return start, end
+
+
+def _freq(moment: Any) -> str | None:
+    """Text names a period by itself; anything else is one moment."""
+    return None if isinstance(moment, str) else "ns"
