@@ -11,14 +11,17 @@ import numpy as np
 
 from geoxr.grid.window import Window
 from geoxr.io.bytes import ReadAt, Stamp
+from geoxr.io.cache import SharedCache
 from geoxr.io.codecs import decode
 from geoxr.io.tiff import RAW, TiffImage
-from geoxr.io.tiles import tiles
+from geoxr.options import options
 
 #: Bytes that are read and thrown away rather than read around: a call costs as much.
 _GAP = 1 << 14
 #: Bytes that are read at once, so that they stay in the processor's cache until they are copied.
 _SCRATCH = 1 << 19
+#: Decoded tiles of this process.
+tiles: SharedCache[np.ndarray] = SharedCache(lambda: options.tile_cache)
 
 
 class Level(NamedTuple):

@@ -24,11 +24,12 @@ from geoxr.io.blocks import (
     read_piece,
 )
 from geoxr.io.bytes import POSITIONAL, ReadAt, Stamp, open_local, stamp_of
+from geoxr.io.cache import SharedCache
 from geoxr.io.codecs import handles
 from geoxr.io.holes import read_failed, warn_skipped
+from geoxr.io.parallel import run_all
 from geoxr.io.reader import View, WindowReader, fill_of
 from geoxr.io.tiff import RAW, NotHandledError, TiffImage, coalesced, fill_value, parse
-from geoxr.io.tiles import SharedCache, run_all
 
 if TYPE_CHECKING:
     import rasterio

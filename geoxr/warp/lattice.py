@@ -7,8 +7,7 @@ the window that asks for it.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -20,6 +19,7 @@ from geoxr.grid.control_points import Placement
 from geoxr.grid.crs import full_turn, require_crs, same_crs
 from geoxr.grid.geobox import check_grid
 from geoxr.grid.window import Window
+from geoxr.io.cache import SharedCache
 from geoxr.options import options
 from geoxr.warp.kernels import EDGE, interpolate
 
@@ -30,8 +30,19 @@ TOLERANCE = 1e-4
 #: Steps between nodes, the widest first; cells that none of them holds go through PROJ per pixel.
 STEPS = (16, 8, 4, 2)
 
-#: A tile: nodes (2, rows, columns) and the step between them; step 0 stands for pixel centres.
-_Tile = tuple[np.ndarray, int]
+
+@dataclass(frozen=True)
+class _Tile:
+    """Nodes (2, rows, columns) and the step between them; step 0 stands for pixel centres."""
+
+    nodes: np.ndarray
+    step: int
+    #: Kept so that its id, by which the tile is found, stays its own.
+    owner: Lattice
+
+    @property
+    def nbytes(self) -> int:
+        return self.nodes.nbytes
 
 
 class Lattice:
@@ -101,7 +112,8 @@ class Lattice:
             return x, y
         for part in window.tiles(TILE):
             row, col = part.row // TILE, part.col // TILE
-            nodes, step = self._tile(row, col)
+            tile = self._tile(row, col)
+            nodes, step = tile.nodes, tile.step
             rows, cols = part.inside(window)
             off_row, off_col = part.row - row * TILE, part.col - col * TILE
             if step:
@@ -147,12 +159,7 @@ class Lattice:
         y[...] = step.d * cols + step.e * rows + step.f
 
     def _tile(self, row: int, col: int) -> _Tile:
-        key = (id(self), row, col)
-        tile = _cache.get(key)
-        if tile is None:
-            tile = self._make_tile(row, col)
-            _cache.put(key, tile, self)
-        return tile
+        return _tiles.get((id(self), row, col), lambda: self._make_tile(row, col))
 
     def _make_tile(self, row: int, col: int) -> _Tile:
         """Nodes of the widest step that is fine enough, or all pixels where some cells need PROJ.
@@ -169,7 +176,7 @@ class Lattice:
             errors, void = _errors(around)
             bent = (errors > TOLERANCE) & ~void
             if not bent.any() and not void.any():
-                return nodes, step
+                return _Tile(nodes, step, self)
             costs = {0: np.count_nonzero(bent) * step**2}
             for finer in STEPS:
                 if finer < step:
@@ -177,7 +184,7 @@ class Lattice:
                     costs[finer] = (TILE // finer + 3) ** 2 + np.count_nonzero(still) * step**2
             best = min(costs, key=costs.__getitem__)
             if not best:
-                return self._pixels(top, left, nodes, step, bent, void), 0
+                return _Tile(self._pixels(top, left, nodes, step, bent, void), 0, self)
             step = best
 
     def _pixels(
@@ -239,33 +246,7 @@ def _per_pixel(cells: np.ndarray, step: int) -> np.ndarray:
     return np.repeat(np.repeat(cells, step, axis=0), step, axis=1)
 
 
-class _Cache:
-    """Tiles of all lattices of the process, bounded in bytes."""
-
-    def __init__(self) -> None:
-        self._tiles: OrderedDict[tuple[int, int, int], tuple[_Tile, Lattice]] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def get(self, key: tuple[int, int, int]) -> _Tile | None:
-        with self._lock:
-            if key not in self._tiles:
-                return None
-            self._tiles.move_to_end(key)
-            return self._tiles[key][0]
-
-    def put(self, key: tuple[int, int, int], tile: _Tile, owner: Lattice) -> None:
-        # The owner is kept beside the tile so that its id stays its own.
-        with self._lock:
-            if key in self._tiles:
-                return
-            self._tiles[key] = tile, owner
-            self._bytes += tile[0].nbytes
-            while self._bytes > options.lattice_cache and len(self._tiles) > 1:
-                self._bytes -= self._tiles.popitem(last=False)[1][0][0].nbytes
-
-
-_cache = _Cache()
+_tiles: SharedCache[_Tile] = SharedCache(lambda: options.lattice_cache)
 
 
 @lru_cache(maxsize=1024)

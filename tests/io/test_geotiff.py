@@ -22,10 +22,10 @@ from rasterio.enums import ColorInterp, Resampling
 import geoxr as gx
 from geoxr.grid.window import Window
 from geoxr.io import blocks
+from geoxr.io.blocks import tiles
 from geoxr.io.gdal import GdalReader, open_file
 from geoxr.io.geotiff import GeotiffReader, header_of
 from geoxr.io.reader import WindowReader
-from geoxr.io.tiles import tiles
 from geoxr.testing import write_geotiff
 
 UTM = Affine(10, 0, 500_000, 0, -10, 5_200_000)

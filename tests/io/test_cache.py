@@ -1,4 +1,4 @@
-"""One cache for all threads, bounded in bytes; several tiles at once."""
+"""One cache for all threads, bounded in bytes."""
 
 import threading
 import time
@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import geoxr as gx
-from geoxr.io.tiles import SharedCache, run_all
+from geoxr.io.cache import SharedCache
 
 
 def array(number: int) -> np.ndarray:
@@ -62,29 +61,3 @@ def test_an_error_is_not_kept() -> None:
     with pytest.raises(ValueError, match="no tile"):
         cache.get("a", fail)
     assert cache.get("a", lambda: array(3)).size == 3
-
-
-def test_the_main_thread_gets_help_and_others_do_not_need_it() -> None:
-    done: list[tuple[int, int]] = []
-
-    def job(number: int) -> None:
-        done.append((number, threading.get_ident()))
-        time.sleep(0.001)
-
-    with gx.options.set(threads=3):
-        run_all(job, range(50))
-        assert sorted(number for number, _ in done) == list(range(50))
-        assert 1 < len({thread for _, thread in done}) <= 3
-        done.clear()
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(run_all, job, range(50)).result()
-        assert len({thread for _, thread in done}) == 1
-    run_all(job, [])
-
-
-def test_the_first_error_ends_the_work() -> None:
-    def fail(number: int) -> None:
-        raise ValueError(f"tile {number}")
-
-    with pytest.raises(ValueError, match="tile"):
-        run_all(fail, range(1000))

@@ -1,18 +1,13 @@
-"""Decoded tiles that all threads of the process share, and the threads that decode them."""
+"""Caches that all threads of the process share, each bounded in bytes."""
 
 from __future__ import annotations
 
 import os
 import threading
 import weakref
-from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
-
-import numpy as np
-
-from geoxr.options import options
 
 
 class Sized(Protocol):
@@ -25,7 +20,6 @@ class Sized(Protocol):
 
 
 ValueT = TypeVar("ValueT", bound=Sized)
-JobT = TypeVar("JobT")
 
 
 _caches: weakref.WeakSet[SharedCache] = weakref.WeakSet()
@@ -96,69 +90,10 @@ class SharedCache(Generic[ValueT]):
                 self.nbytes += size
 
 
-#: Decoded tiles of this process.
-tiles: SharedCache[np.ndarray] = SharedCache(lambda: options.tile_cache)
-
-
-#: Threads that decode beside the one that asks.
-_MOST_HELPERS = 15
-
-
-class _Helpers:
-    """Threads that help whoever has several tiles to decode."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.pool: ThreadPoolExecutor | None = None
-
-    def submit(self, work: Callable[[], None], number: int) -> list[Future[None]]:
-        number = min(number, options.thread_count() - 1, _MOST_HELPERS)
-        with self.lock:
-            if self.pool is None and number > 0:
-                self.pool = ThreadPoolExecutor(_MOST_HELPERS, thread_name_prefix="geoxr-tiles")
-            return [self.pool.submit(work) for _ in range(number)] if self.pool else []
-
-
-_helpers = _Helpers()
-
-
-def run_all(job: Callable[[JobT], None], items: Iterable[JobT]) -> None:
-    """Call `job` with every item, several at once; the calling thread works too.
-
-    Only the main thread gets help: whoever reads from threads of its own keeps its cores busy
-    already. It does not wait for a helper that has not begun. The first error is raised when what
-    has begun is done.
-    """
-    waiting = deque(items)
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        while True:
-            try:
-                item = waiting.popleft()
-            except IndexError:
-                return
-            try:
-                job(item)
-            except BaseException as error:
-                errors.append(error)
-                waiting.clear()
-
-    helped = len(waiting) > 1 and threading.current_thread() is threading.main_thread()
-    begun = _helpers.submit(work, len(waiting) - 1) if helped else []
-    work()
-    for helper in begun:
-        if not helper.cancel():
-            helper.result()
-    if errors:
-        raise errors[0]
-
-
 def _after_fork() -> None:
-    # Threads and whatever lock they held stay with the parent, and so does its memory.
+    # Threads stay with the parent, whatever lock they held, and so does its memory.
     for cache in list(_caches):
         cache.clear()
-    _helpers.__init__()  # type: ignore[misc]
 
 
 if hasattr(os, "register_at_fork"):
