@@ -17,7 +17,7 @@ from geoxr.catalog.outlines import outlines
 from geoxr.catalog.table import SceneTable, open_row
 from geoxr.errors import GeoxrError
 from geoxr.grid.shapes import outline
-from geoxr.io.reader import WindowReader
+from geoxr.io.reader import Raster, WindowReader
 from geoxr.io.views import Cropped
 from geoxr.typing import Resampling
 from geoxr.warp.reproject import onto
@@ -26,43 +26,22 @@ from geoxr.warp.reproject import onto
 _READY = 4096
 
 
-class Scenes(Protocol):
-    """Scenes on the grid of a mosaic, in the order of its overlap rule.
+class Scenes(Raster, Protocol):
+    """Scenes on the grid of a mosaic, in the order of its overlap rule; see `Raster`.
 
     Attributes
     ----------
-    geobox : GeoBox
-        Of the mosaic.
-    dtype : numpy.dtype
-    bands : tuple of str
     times : tuple of numpy.datetime64 or None
         Those of every scene.
     nodata : float, int or None
         The number that marks missing pixels in all scenes; None if they do not share one.
     masked : bool
         Whether the pixels of some scene alone do not tell validity.
-    footprint : shapely.Geometry
-        Outline of all, in the CRS of `geobox`.
     windows : int64 array (scene, 4) [pixel]
         First row and column, row and column after the last.
     sliced : bool array (scene,)
         Whether the pixels of a scene are those of the mosaic.
     """
-
-    @property
-    def geobox(self) -> GeoBox:
-        """Grid of the mosaic."""
-        ...
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Type of the pixels."""
-        ...
-
-    @property
-    def bands(self) -> tuple[str, ...]:
-        """Names of the bands."""
-        ...
 
     @property
     def windows(self) -> np.ndarray:
@@ -72,26 +51,6 @@ class Scenes(Protocol):
     @property
     def sliced(self) -> np.ndarray:
         """Which scenes need no resampling."""
-        ...
-
-    @property
-    def times(self) -> tuple[np.datetime64, ...] | None:
-        """Time steps of every scene."""
-        ...
-
-    @property
-    def nodata(self) -> float | int | None:
-        """Number that marks missing pixels."""
-        ...
-
-    @property
-    def masked(self) -> bool:
-        """Whether pixels alone do not tell validity."""
-        ...
-
-    @property
-    def footprint(self) -> shapely.Geometry:
-        """Outline of all."""
         ...
 
     def reader(self, i: int) -> WindowReader | None:

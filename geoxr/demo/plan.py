@@ -81,6 +81,4 @@ def shifted(ds: xr.Dataset, pixels: int) -> xr.Dataset:
 
 def loader(ds: xr.Dataset, plan: ChipPlan, layers: Layers, batch_size: int) -> ChipLoader:
     """Batches of chips with all images joined."""
-    result = to_torch(ds, plan, batch_size=batch_size, concat=layers.concat)
-    assert isinstance(result, ChipLoader)
-    return result
+    return to_torch(ds, plan, batch_size=batch_size, concat=layers.concat)

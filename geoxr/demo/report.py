@@ -14,7 +14,6 @@ from odc.geo.geobox import GeoBox
 
 from geoxr.catalog.scenes import select_bands
 from geoxr.errors import missing_dependency
-from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import resolution
 from geoxr.grid.meaning import classes_of
 from geoxr.io.resolve import resolve
@@ -54,7 +53,7 @@ def draw(pieces: Sequence[xr.Dataset], report: dict[str, Any], path: Path) -> No
     classes = classes_of(shown[0]["mask"])
     assert classes is not None
     codes = np.concatenate([_codes(ds, "mask").ravel() for ds in shown])
-    _legend(figure, classes, codes)
+    add_legend(figure, classes, codes, loc="outside lower center", bbox_to_anchor=None, ncols=6)
     figure.suptitle(_headline(report))
     figure.savefig(path, dpi=110)
 
@@ -107,11 +106,6 @@ def _scale_bar(ax: Any, geobox: GeoBox, shape: tuple[int, ...]) -> None:
     text = f"{size / 1000:g} km" if size >= 1000 else f"{size:g} m"
     box = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1}
     ax.text(x, y - 0.03 * shape[0], text, ha="left", va="bottom", fontsize=9, bbox=box)
-
-
-def _legend(figure: Any, classes: Classes, codes: np.ndarray) -> None:
-    place = {"loc": "outside lower center", "bbox_to_anchor": None, "ncols": 6}
-    add_legend(figure, classes, codes, **place)
 
 
 def _headline(report: dict[str, Any]) -> str:

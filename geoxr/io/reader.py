@@ -21,9 +21,8 @@ from geoxr.grid.window import Window
 PIECE = 1 << 24
 
 
-@runtime_checkable
-class WindowReader(Protocol):
-    """Anything that delivers windows of a grid.
+class Raster(Protocol):
+    """What is known of pixels on a grid before any is read.
 
     Attributes
     ----------
@@ -78,6 +77,11 @@ class WindowReader(Protocol):
     def footprint(self) -> shapely.Geometry:
         """Outline of the data."""
         ...
+
+
+@runtime_checkable
+class WindowReader(Raster, Protocol):
+    """Anything that delivers windows of a grid; its attributes are those of `Raster`."""
 
     def read(
         self,
