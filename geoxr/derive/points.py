@@ -11,6 +11,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError, MissingCRSError
+from geoxr.grid.affine import map_points
 from geoxr.grid.change import change_between
 from geoxr.grid.coords import GRID_MAPPING
 from geoxr.grid.crs import full_turn, parse_crs, require_crs, same_crs
@@ -72,12 +73,10 @@ def sample_points(
         raise ArgumentError(f'method is {method!r}, but must be "nearest".')
     grid = geobox_of(obj)
     x, y = _places(points, grid)
-    a = ~grid.affine
-    with np.errstate(invalid="ignore"):
-        cols, rows = (
-            np.floor(np.nan_to_num(v + _EDGE, nan=-1.0, posinf=-1.0, neginf=-1.0))
-            for v in (a.a * x + a.b * y + a.c, a.d * x + a.e * y + a.f)
-        )
+    cols, rows = (
+        np.floor(np.nan_to_num(v + _EDGE, nan=-1.0, posinf=-1.0, neginf=-1.0))
+        for v in map_points(~grid.affine, x, y)
+    )
     at = np.stack([rows, cols])
     labels = {
         "point": xr.Variable("point", np.asarray(points.index)),

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from geoxr.errors import ArgumentError, ClassesError
+from geoxr.grid.affine import map_points
 from geoxr.grid.classes import Classes
 from geoxr.grid.meaning import band_dim, classes_of, kind_of
 from geoxr.grid.window import Window
@@ -173,10 +174,10 @@ def _indices(source: Source, pixels: np.ndarray, valid: np.ndarray) -> np.ndarra
 
 def _bounds(plan: ChipPlan, corners: np.ndarray) -> np.ndarray:
     """(left, bottom, right, top) of chips (B, 4) [CRS units]."""
-    a, (height, width) = plan.geobox.affine, plan.size
+    height, width = plan.size
     rows = corners[:, :1] + np.array([[0, 0, height, height]])
     cols = corners[:, 1:] + np.array([[0, width, 0, width]])
-    x, y = a.a * cols + a.b * rows + a.c, a.d * cols + a.e * rows + a.f
+    x, y = map_points(plan.geobox.affine, cols, rows)
     sides = x.min(axis=1), y.min(axis=1), x.max(axis=1), y.max(axis=1)
     return np.stack(sides, axis=1).astype("float64")
 

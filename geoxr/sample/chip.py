@@ -11,6 +11,7 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError
+from geoxr.grid.affine import map_points
 from geoxr.grid.crs import crs_name
 from geoxr.grid.geobox import crop
 from geoxr.grid.window import Window
@@ -171,10 +172,9 @@ class ChipPlan:
         index, corners = self.windows(0, len(self))
         rows, cols = corners[:, 0], corners[:, 1]
         height, width = self.size
-        a = self.geobox.affine
         ring = np.stack(
             [
-                np.stack([a.a * c + a.b * r + a.c, a.d * c + a.e * r + a.f], axis=-1)
+                np.stack(map_points(self.geobox.affine, c, r), axis=-1)
                 for r, c in (
                     (rows, cols), (rows, cols + width), (rows + height, cols + width),
                     (rows + height, cols), (rows, cols),
