@@ -76,14 +76,6 @@ def test_bad_arguments_are_named(utm_image: Path) -> None:
         gx.merge({"image": image}, join="left")  # type: ignore[arg-type]
 
 
-def test_computed_integers_do_not_know_their_validity(utm_image: Path) -> None:
-    loaded = gx.open_raster(utm_image).load()
-    with pytest.raises(gx.errors.ValidityError, match=r"write_nodata\(0\)"):
-        _ = loaded.geoxr.valid
-    trusted = loaded.geoxr.write_nodata(0)
-    np.testing.assert_array_equal(trusted.geoxr.valid.values, (loaded.values != 0).all(axis=0))
-
-
 def test_layers_with_other_bands_keep_their_own(utm_image: Path) -> None:
     image = gx.open_raster(utm_image)
     other = gx.open_raster(utm_image, bands=["nir"])

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
-from geoxr.errors import ArgumentError, GridError
+from geoxr.errors import GridError
 from geoxr.grid.coords import coords_of
-from geoxr.grid.crs import parse_crs
 from geoxr.grid.geobox import bounds, crop, geobox_of, lattice_offset
 from geoxr.grid.window import Window
 
@@ -81,8 +80,3 @@ def test_bounds_of_a_rotated_grid_hold_its_corners() -> None:
     corners = [ROTATED.affine @ (c, r) for c in (0, 60) for r in (0, 40)]
     xs, ys = zip(*corners, strict=True)
     assert bounds(ROTATED) == (min(xs), min(ys), max(xs), max(ys))
-
-
-def test_nonsense_is_no_crs() -> None:
-    with pytest.raises(ArgumentError, match="not a coordinate reference system"):
-        parse_crs("EPSG:nonsense")

@@ -1,6 +1,5 @@
 """Files whose grid or CRS is not the usual one: they open, read and reproject like all others."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +7,12 @@ import pyproj
 import pytest
 import rasterio
 from affine import Affine
-from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 import geoxr as gx
-from geoxr.grid.crs import crs_from_wkt, crs_name, parse_crs, same_crs
+from geoxr.grid.crs import parse_crs, same_crs
 from geoxr.io.gdal import open_file
 from geoxr.testing import write_geotiff
 
@@ -175,55 +173,6 @@ def test_netcdf_with_a_custom_projection_opens(tmp_path: Path) -> None:
     np.testing.assert_allclose(layer.x.values, data.x.values)
     np.testing.assert_allclose(layer.y.values, data.y.values)
     assert layer.geoxr.reproject("EPSG:4326", resampling="nearest").geoxr.valid.values.mean() > 0.5
-
-
-# How CRSs are told apart and written
-
-
-def test_a_crs_prints_as_its_code_where_that_says_the_same(tmp_path: Path) -> None:
-    path = write_geotiff(tmp_path / "a.tif", PIXELS, crs=32633, transform=UTM)
-    layer = gx.open_raster(path)
-    assert str(layer.geoxr.crs) == "EPSG:32633"
-    assert str(layer.geoxr.reproject("EPSG:3035").geoxr.crs) == "EPSG:3035"
-    assert str(parse_crs(pyproj.CRS(4326))) == "EPSG:4326"
-    assert not str(parse_crs(SINUSOIDAL)).startswith("EPSG")
-
-
-def test_reading_the_crs_of_a_layer_costs_microseconds(tmp_path: Path) -> None:
-    path = write_geotiff(tmp_path / "a.tif", PIXELS, crs=SINUSOIDAL, transform=UTM)
-    layer = gx.open_raster(path)
-    assert layer.geoxr.crs is layer.geoxr.crs  # remembered by its text
-    start = time.process_time()
-    for _ in range(200):
-        layer.geoxr.crs  # noqa: B018
-    assert (time.process_time() - start) / 200 < 1e-3
-
-
-def test_a_crs_with_its_own_datum_shift_is_not_the_one_without() -> None:
-    with_shift = crs_from_wkt(
-        'GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563],'
-        'TOWGS84[100,2,3,0,0,0,0]],PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433],'
-        'AUTHORITY["EPSG","4326"]]'
-    )
-    assert with_shift.proj.is_bound
-    assert not same_crs(with_shift, CRS("EPSG:4326"))
-    assert not same_crs(CRS("EPSG:4326"), with_shift)
-    assert same_crs(with_shift, crs_from_wkt(with_shift.to_wkt()))
-    assert "shift of its own" in crs_name(with_shift)
-    assert crs_name(CRS("EPSG:4326")) == "EPSG:4326"
-
-
-def test_the_same_crs_in_other_words_is_the_same() -> None:
-    for code in (4326, 32633, 3857, 5070, 27700):
-        one = pyproj.CRS.from_epsg(code)
-        for text in (
-            one.to_wkt(),
-            one.to_wkt("WKT1_GDAL"),
-            rasterio.crs.CRS.from_epsg(code).to_wkt(),
-        ):
-            assert same_crs(CRS(text), CRS(f"EPSG:{code}"))
-    assert not same_crs(CRS("EPSG:32633"), CRS("EPSG:32632"))
-    assert not same_crs(CRS(SINUSOIDAL), CRS("+proj=sinu +R=6371000 +units=m"))
 
 
 def test_complex_integers_open_as_what_they_are_read_into(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """Coordinates of the lattice against PROJ at every pixel, for grids of all kinds."""
 
-import warnings
-
 import numpy as np
 import pyproj
 import pytest
@@ -11,8 +9,6 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 import geoxr as gx
-from geoxr.grid.change import change_between
-from geoxr.grid.crs import full_turn
 from geoxr.grid.window import Window
 from geoxr.warp.lattice import TILE, Lattice, lattice
 
@@ -230,15 +226,6 @@ def test_a_pixel_centre_on_the_first_edge_belongs_to_the_first_column() -> None:
     np.testing.assert_allclose(x[0], [358, 359, 0, 1], atol=1e-9)
 
 
-def test_a_turn_is_told_in_the_units_of_the_crs() -> None:
-    from odc.geo.crs import CRS
-
-    assert full_turn(CRS("EPSG:4326")) == 360
-    assert full_turn(CRS("EPSG:4807")) == 400  # grads
-    assert full_turn(CRS("EPSG:32633")) == 0
-    assert full_turn(None) == 0
-
-
 # Ways that do not exist, or not at their best
 
 
@@ -254,26 +241,6 @@ def test_a_local_crs_leads_nowhere() -> None:
         gx.errors.CRSMismatchError, match="no way from a building site to EPSG:4326"
     ):
         Lattice(grid("EPSG:4326", 1, 0, 0), grid(wkt, 1, 0, 0))
-
-
-def test_a_missing_grid_file_is_told_once_with_the_accuracy() -> None:
-    from odc.geo.crs import CRS
-
-    from geoxr.grid import change
-
-    group = pyproj.transformer.TransformerGroup
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if group("EPSG:27700", "EPSG:4326", always_xy=True).best_available:
-            pytest.skip("PROJ has the grid here")
-    change._change.cache_clear()
-    with pytest.warns(
-        UserWarning, match=r"OSGB36 to WGS 84.*, 1 m\) needs uk_os_OSTN15.*right to 2 m"
-    ):
-        change_between(CRS("EPSG:27700"), CRS("EPSG:4326"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        change_between(CRS("EPSG:27700"), CRS("EPSG:4326"))
 
 
 def test_a_datum_shift_that_the_crs_brings_is_used() -> None:
