@@ -14,7 +14,8 @@ from pyproj.transformer import TransformerGroup
 from geoxr.errors import CRSMismatchError
 from geoxr.grid.crs import crs_name
 
-#: A position that comes back this close to where it was is the same place [share of the position].
+#: A position that comes back this close to where it was is the same place [share of the position and
+#: of the radius of the earth: near the origin of a map the position alone is next to nothing].
 _CLOSE = 1e-6
 
 
@@ -28,10 +29,13 @@ class Change:
     degrees : pyproj.Transformer or None
         From the first CRS to longitude and latitude of its own datum; None where that is no
         projection, or one whose x simply goes on after a whole turn.
+    radius : float
+        Of the earth [units of the first CRS].
     """
 
     transformer: pyproj.Transformer
     degrees: pyproj.Transformer | None
+    radius: float
 
     def forward(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Transform positions; infinity where PROJ has no answer."""
@@ -52,7 +56,8 @@ class Change:
         lon, lat = self.degrees.transform(x, y)
         again = self.degrees.transform(lon, lat, direction="INVERSE")
         with np.errstate(invalid="ignore"):
-            return np.hypot(again[0] - x, again[1] - y) <= _CLOSE * np.hypot(x, y) + _CLOSE
+            away = np.hypot(again[0] - x, again[1] - y)
+            return away <= _CLOSE * (np.hypot(x, y) + self.radius)
 
 
 @lru_cache(maxsize=256)
@@ -71,7 +76,7 @@ def _change(source_wkt: str, target_wkt: str) -> Change:
             f'gdf.set_crs("EPSG:...", allow_override=True) for features.'
         ) from error
     _warn_of_missing_grids(source, target, names)
-    return Change(transformer, _degrees(source))
+    return Change(transformer, _degrees(source), _radius(source))
 
 
 def change_between(source: CRS, target: CRS) -> Change:
@@ -117,6 +122,13 @@ def _degrees(crs: pyproj.CRS) -> pyproj.Transformer | None:
         return None
     degrees = pyproj.Transformer.from_crs(base, base.geodetic_crs, always_xy=True)
     return None if _cylindrical(degrees) else degrees
+
+
+def _radius(crs: pyproj.CRS) -> float:
+    """Radius of the earth, or of whatever a map shows [CRS units]."""
+    if crs.ellipsoid is None or not crs.axis_info:
+        return 1.0
+    return crs.ellipsoid.semi_major_metre / crs.axis_info[0].unit_conversion_factor
 
 
 def _cylindrical(degrees: pyproj.Transformer) -> bool:
