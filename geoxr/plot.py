@@ -178,25 +178,25 @@ def bands_to_draw(
     return [1, 2, 3] if len(reader.bands) >= 3 else [1]
 
 
-def _frame(geobox: GeoBox) -> tuple[float, float, float, float]:
+def _frame(geobox: GeoBox) -> dict[str, Any]:
+    """Where a picture goes: north is up, also where the first row is the southernmost."""
     if rotated(geobox.affine):
-        return 0.0, float(geobox.width), float(geobox.height), 0.0
+        return {"extent": (0.0, float(geobox.width), float(geobox.height), 0.0)}
     left, bottom, right, top = bounds(geobox)
-    if geobox.affine.e > 0:
-        bottom, top = top, bottom
-    return left, right, bottom, top
+    origin = "lower" if geobox.affine.e > 0 else "upper"
+    return {"extent": (left, right, bottom, top), "origin": origin}
 
 
 def _draw_image(ax: Any, pixels: np.ndarray, valid: np.ndarray, geobox: GeoBox, units: str) -> None:
     scaled = stretch(pixels, valid)
     if len(pixels) == 3:
         rgba = np.dstack([*scaled, valid.astype("float32")])
-        ax.imshow(rgba, extent=_frame(geobox), interpolation="nearest")
+        ax.imshow(rgba, **_frame(geobox), interpolation="nearest")
         return
     shown = np.ma.masked_array(pixels[0], ~valid)
     good = pixels[0][valid]
     low, high = np.percentile(good, (2, 98)) if good.size else (0, 1)
-    image = ax.imshow(shown, extent=_frame(geobox), interpolation="nearest", vmin=low, vmax=high)
+    image = ax.imshow(shown, **_frame(geobox), interpolation="nearest", vmin=low, vmax=high)
     ax.figure.colorbar(image, ax=ax, label=units, shrink=0.8)
 
 
@@ -210,7 +210,7 @@ def _draw_classes(
 ) -> None:
     if classes is None:
         classes = Classes.of({int(v): str(v) for v in np.unique(pixels[valid])[:256]} or {0: "0"})
-    ax.imshow(paint(pixels, valid, classes), extent=_frame(geobox), interpolation="nearest")
+    ax.imshow(paint(pixels, valid, classes), **_frame(geobox), interpolation="nearest")
     if legend:
         add_legend(ax, classes, pixels[valid])
 

@@ -51,6 +51,17 @@ def test_bands_are_picked_by_name_common_name_or_number(image: xr.DataArray) -> 
         named.geoxr.plot(bands=["blue"])
 
 
+def test_north_is_up_where_the_first_row_is_the_southernmost(image: xr.DataArray) -> None:
+    pictures = []
+    for layer in (image, image.isel(y=slice(None, None, -1))):
+        figure, ax = plt.subplots()
+        layer.geoxr.plot(ax=ax, bands=["nir"])
+        figure.canvas.draw()
+        pictures.append(np.asarray(figure.canvas.buffer_rgba()).astype(float))
+    first, second = pictures
+    assert np.abs(first - second).mean() < 1 < np.abs(first - second[::-1]).mean()
+
+
 @pytest.mark.parametrize(
     "operation",
     [
