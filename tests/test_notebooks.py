@@ -17,7 +17,10 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 #: Sizes for the test; the first code cell of each notebook sets them for readers.
-SMALL = {"quickstart": {"SIZE": 256, "CHIP": 32, "CHIPS": 16, "EPOCHS": 1}}
+SMALL = {
+    "align": {"SIZE": 256, "AERIAL": 600, "PLOTS": 15, "POINTS": 100},
+    "quickstart": {"SIZE": 256, "CHIP": 32, "CHIPS": 16, "EPOCHS": 1},
+}
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
