@@ -24,7 +24,6 @@ from geoxr.grid.geobox import (
     lattice_offset,
     same_grid,
 )
-from geoxr.grid.meaning import band_dim
 from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window
 from geoxr.io.dataset import with_validity
