@@ -15,11 +15,13 @@ from geoxr.catalog.mosaic import Mosaic
 from geoxr.catalog.overlap import check_overlap_rule
 from geoxr.catalog.sources import LayerScenes
 from geoxr.errors import ArgumentError
+from geoxr.grid.adopt import adopt
 from geoxr.grid.crs import require_crs, same_crs
 from geoxr.grid.geobox import geobox_of, lattice_offset, same_grid
 from geoxr.grid.meaning import classes_of, kind_of
 from geoxr.grid.shapes import covered
 from geoxr.io.layer import grid_coords, layer_like
+from geoxr.io.packing import fact_coord
 from geoxr.io.reader import WindowReader
 from geoxr.io.resolve import resolve
 from geoxr.typing import Overlap, Resampling
@@ -72,6 +74,7 @@ def mosaic(
     """
     layers = list(layers)
     _check_layers(layers)
+    layers = [adopt(layer) for layer in layers]
     sources = [resolve(layer).reader for layer in layers]
     first = layers[0]
     kind = kind_of(first)
@@ -145,4 +148,8 @@ def _facts(layer: xr.DataArray, source: WindowReader) -> dict[str, Any]:
         "kind": kind_of(layer),
     }
     facts |= {"classes": named, "dates": times}
-    return facts | {key: layer.attrs.get(key) for key in MEANING if not key.startswith("flag_")}
+    meant = {key: layer.attrs.get(key) for key in MEANING if not key.startswith("flag_")}
+    for key in meant:
+        if (at := fact_coord(layer, key)) is not None:
+            meant[key] = layer.coords[at].values.tolist()
+    return facts | meant

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import shapely
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
+from geoxr.catalog.distinct import distinct
 from geoxr.errors import ArgumentError, NoOverlapError
 from geoxr.grid.adopt import adopt
 from geoxr.grid.crs import crs_name, require_crs
@@ -22,14 +23,12 @@ from geoxr.grid.geobox import (
     lattice_offset,
     same_grid,
 )
-from geoxr.grid.meaning import band_dim
 from geoxr.grid.shapes import covered, outline
 from geoxr.grid.window import Window
 from geoxr.io.dataset import with_validity
-from geoxr.io.facts import FACTS
 from geoxr.io.layer import grid_coords
 from geoxr.io.reader import WindowReader
-from geoxr.io.resolve import canonical, resolve
+from geoxr.io.resolve import resolve
 from geoxr.typing import Resampling
 from geoxr.warp.reproject import warp_layer
 from geoxr.warp.shapes import moved_whole, project
@@ -59,7 +58,9 @@ def merge(
     Returns
     -------
     Dataset
-        A layer whose missing pixels no number marks comes with a boolean ``<name>_valid``.
+        A layer whose missing pixels no number marks comes with a boolean ``<name>_valid``. Bands
+        and coordinates that belong to one layer alone are called ``band_<name>``, ``scale_<name>``
+        and so on; `decode` finds them.
 
     Raises
     ------
@@ -97,36 +98,13 @@ def merge(
     if join == "inner":
         _check_overlaps(readers, target)
     shared = coords
-    layers = _distinct_bands(layers)
+    layers = distinct(layers)
     variables: dict[str, xr.DataArray] = {}
     for name, layer in layers.items():
         variable = warp_layer(layer.rename(name), target, coords=shared, resampling=resampling)
         shared = shared or grid_coords(variable)
         variables |= with_validity(variable, name)
     return xr.Dataset(variables)
-
-
-def _distinct_bands(layers: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
-    """Give layers with other bands than the first a band dimension of their own, ``band_<name>``.
-
-    On a shared dimension xarray would join the names of the bands and fill up with NaN, and the
-    scales of the bands of one layer would pass for those of the other.
-    """
-    first: tuple[Any, ...] | None = None
-    result = {}
-    for name, layer in layers.items():
-        dim = band_dim(layer.dims)
-        if dim is not None:
-            facts = [layer[c].values.tolist() if c in layer.coords else None for c in FACTS]
-            bands = (canonical(layer)[0], *map(repr, facts))
-            first = bands if first is None else first
-            if bands != first:
-                own = {
-                    c: f"{c}_{name}" for c in layer.coords if layer[c].dims == (dim,) and c != dim
-                }
-                layer = layer.rename({dim: f"band_{name}", **own})
-        result[name] = layer
-    return result
 
 
 def _base(

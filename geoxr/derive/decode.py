@@ -13,10 +13,8 @@ from geoxr.errors import ArgumentError
 from geoxr.grid.meaning import band_dim, kind_of
 from geoxr.io.dataset import map_dataset
 from geoxr.io.mapped import Mapped
+from geoxr.io.packing import fact_coord, fact_coords, packed, packing
 from geoxr.typing import XarrayT
-
-#: Names of the scale and the offset: those of geoxr, then those of CF.
-_NAMES = (("scale", "scale_factor"), ("offset", "add_offset"))
 
 
 @dataclass(frozen=True)
@@ -97,23 +95,21 @@ def decode(obj: XarrayT) -> XarrayT:
             f"da.assign_attrs(scale=0.0001, offset=0.0).geoxr.decode()."
         )
     (source,) = readers_of([obj])
-    scales = _numbers(obj, _NAMES[0], 1.0)
-    offsets = _numbers(obj, _NAMES[1], 0.0)
-    number = max(len(scales), len(offsets))
-    rule = Scaled(scales * (number // len(scales)), offsets * (number // len(offsets)))
+    rule = Scaled(*packing(obj))
     reader = Mapped((source,), rule, np.dtype("float32"), None, source.bands, source.times)
     attrs = without(obj.attrs, *PACKING, "units")
-    if "units" not in obj.coords:
+    unit = fact_coord(obj, "units")
+    if unit is None:
         attrs["units"] = _decoded(obj, obj.attrs.get("units", "DN"))
     layer = derived(
         obj, reader, kind="continuous", attrs=attrs, band=band_dim(obj.dims), name=obj.name
     )
-    if "units" in layer.coords:
-        stored = layer.coords["units"]
-        units = np.array([_decoded(obj, unit) for unit in stored.values.ravel().tolist()])
-        layer = layer.assign_coords(units=(stored.dims, units.reshape(stored.shape)))
+    if unit is not None:
+        stored = layer.coords[unit]
+        units = np.array([_decoded(obj, one) for one in stored.values.ravel().tolist()])
+        layer = layer.assign_coords({unit: (stored.dims, units.reshape(stored.shape))})
     # The nodata values of bands have become NaN.
-    return layer.drop_vars([name for name in (*PACKING, "nodata") if name in layer.coords])
+    return layer.drop_vars([name for name in fact_coords(obj) if name != unit])
 
 
 def _decoded(da: xr.DataArray, stored: object) -> str:
@@ -123,33 +119,4 @@ def _decoded(da: xr.DataArray, stored: object) -> str:
 
 def packs(da: xr.DataArray) -> bool:
     """Whether a layer of quantities has a scale or an offset."""
-    names = {name for pair in _NAMES for name in pair}
-    return kind_of(da) == "continuous" and bool(names & {*da.attrs, *da.coords})
-
-
-def _numbers(da: xr.DataArray, names: tuple[str, ...], default: float) -> tuple[float, ...]:
-    """Return one number for all bands, or one per band."""
-    for name in names:
-        if name in da.coords:
-            found, along = da.coords[name].values, da.coords[name].dims
-            if along not in ((), (band_dim(da.dims),)):
-                raise ArgumentError(
-                    f"The coordinate {name!r} has the dimensions {along}; a scale or offset differs "
-                    f"by band at most."
-                )
-        elif name in da.attrs:
-            found = np.asarray(da.attrs[name])
-            if found.size > 1 and np.unique(found).size > 1:
-                raise ArgumentError(
-                    f"The attribute {name!r} has {found.size} numbers. Those of bands belong in a "
-                    f"coordinate, which follows when bands are picked: "
-                    f"da.assign_coords({name}=('band', [...]))."
-                )
-            found = np.unique(found)
-        else:
-            continue
-        values = tuple(float(value) for value in np.atleast_1d(found))
-        if not all(np.isfinite(values)) or ("scale" in name and 0.0 in values):
-            raise ArgumentError(f"{name} of {da.name!r} is {values}, which decodes nothing.")
-        return values
-    return (default,)
+    return kind_of(da) == "continuous" and packed(da)

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from geoxr.errors import ArgumentError, CRSMismatchError, GridError
+from geoxr.grid.adopt import adopt
 from geoxr.grid.classes import Classes
 from geoxr.grid.crs import crs_name, same_crs
 from geoxr.grid.geobox import same_grid
@@ -23,6 +24,23 @@ PACKING = ("scale", "offset", "scale_factor", "add_offset", "decoded_units")
 CODES = ("flag_values", "flag_meanings", "flag_colors", "flag_masks", "palette")
 
 
+def adopted(layers: Sequence[xr.DataArray]) -> tuple[xr.DataArray, ...]:
+    """Return layers, or arrays that others made, in the form of layers.
+
+    Raises
+    ------
+    ArgumentError
+        If something is no DataArray.
+    """
+    for layer in layers:
+        if not isinstance(layer, xr.DataArray):
+            raise ArgumentError(
+                f"Layers are DataArrays with the dimensions y and x, not {type(layer).__name__}. "
+                f"Pick one of a Dataset by name: ds['image']."
+            )
+    return tuple(adopt(layer) for layer in layers)
+
+
 def readers_of(layers: Sequence[xr.DataArray]) -> tuple[WindowReader, ...]:
     """Return the readers of layers on one grid with the same dates.
 
@@ -33,13 +51,7 @@ def readers_of(layers: Sequence[xr.DataArray]) -> tuple[WindowReader, ...]:
     ArgumentError
         If something is not a layer, or the dates differ.
     """
-    for layer in layers:
-        if not isinstance(layer, xr.DataArray):
-            raise ArgumentError(
-                f"Layers are DataArrays with the dimensions y and x, not {type(layer).__name__}. "
-                f"Pick one of a Dataset by name: ds['image']."
-            )
-    readers = tuple(resolve(layer).reader for layer in layers)
+    readers = tuple(resolve(layer).reader for layer in adopted(layers))
     first, name = readers[0], _name(layers[0], 0)
     for number, (layer, reader) in enumerate(zip(layers[1:], readers[1:], strict=True), 1):
         other = _name(layer, number)

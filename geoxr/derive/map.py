@@ -10,12 +10,13 @@ import xarray as xr
 
 from geoxr.derive.call import Call, named, run
 from geoxr.derive.cast import Cast
-from geoxr.derive.layers import derived, readers_of
+from geoxr.derive.layers import adopted, derived, readers_of
 from geoxr.errors import ArgumentError
 from geoxr.grid.classes import Classes
 from geoxr.grid.meaning import band_dim, classes_of
 from geoxr.io.facts import storable
 from geoxr.io.mapped import Mapped
+from geoxr.io.packing import fact_coords
 from geoxr.io.reader import WindowReader, everything
 from geoxr.typing import Kind
 
@@ -51,7 +52,7 @@ def map(
         the arrays: a difference of uint16 wraps around. Decode or convert first:
         ``da.geoxr.decode()``, ``da.geoxr.astype("float32")``.
     *layers : DataArray
-        On one grid, with the same dates; a layer without dates goes with each.
+        Of geoxr or of others. On one grid, with the same dates; a layer without dates goes with each.
     dtype : dtype-like, optional
         Of the result. Default: what `func` returns.
     bands : sequence of str, optional
@@ -77,7 +78,8 @@ def map(
     Returns
     -------
     DataArray
-        On the grid and with the coordinates of the first layer.
+        On the grid and with the coordinates of the first layer, but for scales, offsets and units
+        of its bands, which the new numbers need not have.
 
     Raises
     ------
@@ -101,6 +103,7 @@ def map(
         raise ArgumentError(f"The first argument is a function, not {type(func).__name__}.")
     if invalid not in ("any", "func"):
         raise ArgumentError(f'invalid is {invalid!r}, but must be "any" or "func".')
+    layers = adopted(layers)
     readers = readers_of(layers)
     axes = _axes(along, readers)
     if invalid == "func":
@@ -126,7 +129,7 @@ def map(
     reader = Mapped(readers, call, target, number, names, times, axes)
     known = None if classes is None else Classes.of(classes)
     labels = known is not None or target.kind == "b"
-    return derived(
+    layer = derived(
         layers[0],
         reader,
         kind=kind or ("categorical" if labels else "continuous"),
@@ -135,6 +138,9 @@ def map(
         band=band,
         name=name,
     )
+    # What the numbers of the operands meant.
+    stale = {coord for operand in layers for coord in fact_coords(operand)}
+    return layer.drop_vars(stale, errors="ignore")
 
 
 def _axes(along: str | Sequence[str], readers: Sequence[WindowReader]) -> tuple[str, ...]:

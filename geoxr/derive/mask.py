@@ -10,6 +10,7 @@ import xarray as xr
 
 from geoxr.derive.layers import derived, readers_of
 from geoxr.errors import ArgumentError
+from geoxr.grid.adopt import adopt
 from geoxr.grid.meaning import band_dim
 from geoxr.io.dataset import map_dataset
 from geoxr.io.layer import grid_coords, layer_like
@@ -168,6 +169,7 @@ def qa_mask(
             f"qa is {getattr(qa, 'dtype', type(qa).__name__)}, but flags and classes are integers. "
             f"Open the file without decoding it."
         )
+    qa = adopt(qa)
     whole = () if values is None else tuple(int(value) for value in values)
     fields = _fields(bits, qa.dtype)
     if not fields and not whole:

@@ -16,6 +16,7 @@ from geoxr.grid.classes import Classes
 from geoxr.grid.crs import require_crs
 from geoxr.grid.geobox import extent
 from geoxr.grid.meaning import classes_of, kind_of
+from geoxr.io.packing import packed, packing, units
 from geoxr.io.reader import WindowReader, everything
 from geoxr.io.resolve import resolve
 from geoxr.typing import PathLike
@@ -27,8 +28,9 @@ _WINDOW, _BLOCK = 2048, 512
 def to_cog(da: xr.DataArray, path: PathLike, *, overwrite: bool = False) -> Path:
     """Write a layer as a Cloud Optimized GeoTIFF: tiled, compressed, with overviews.
 
-    CRS, transform, nodata, band names, units, and for labels the palette and class names are
-    written along; validity that no number marks becomes a mask. Pixels are copied window by window.
+    CRS, transform, nodata, the name, unit, scale and offset of each band, and for labels the palette
+    and class names are written along; validity that no number marks becomes a mask. Pixels are
+    copied window by window.
 
     Parameters
     ----------
@@ -100,9 +102,14 @@ def _write_plain(path: Path, da: xr.DataArray, reader: WindowReader) -> None:
 def _describe(file: Any, da: xr.DataArray, reader: WindowReader, classes: Classes | None) -> None:
     for i, name in enumerate(reader.bands, 1):
         file.set_band_description(i, name)
-    units = da.attrs.get("units")
-    if units:
-        file.units = [str(units)] * len(reader.bands)
+    number = len(reader.bands)
+    written = units(da)
+    if written:
+        file.units = written * (number // len(written))
+    if kind_of(da) == "continuous" and packed(da):
+        scales, offsets = packing(da)
+        file.scales = scales * (number // len(scales))
+        file.offsets = offsets * (number // len(offsets))
     if classes is None:
         return
     tags = classes.to_attrs()

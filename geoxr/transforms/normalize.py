@@ -84,7 +84,8 @@ def stats_of_batches(batches: Iterable[Mapping[str, Tensor]], *, key: str = "ima
     Parameters
     ----------
     batches : iterable of mapping
-        Each with `key`, float (B, C, H, W), and ``valid_<key>`` or ``valid``, bool (B, H, W).
+        Each with `key`, float (B, C, H, W) or (B, T, C, H, W), and ``valid_<key>`` or ``valid``, bool
+        (B, H, W) or (B, T, H, W).
         Without either all pixels count.
     key : str
         Name of the variable.
@@ -130,8 +131,12 @@ def stats_of_batches(batches: Iterable[Mapping[str, Tensor]], *, key: str = "ima
 
 def _valid_pixels(image: Tensor, valid: Tensor | None) -> Tensor:
     """Valid pixels as float64 (C, n)."""
-    pixels = image.movedim(-3, 0).flatten(1)
-    return (pixels if valid is None else pixels[:, valid.flatten()]).double()
+    pixels = image.movedim(-3, 0)
+    if valid is not None:
+        if valid.ndim < pixels.ndim - 1:  # the same for all dates
+            valid = valid.unsqueeze(1).expand(pixels.shape[1:])
+        return pixels[:, valid].double()
+    return pixels.flatten(1).double()
 
 
 def _check_finite(mean: Tensor, std: Tensor, key: str) -> None:

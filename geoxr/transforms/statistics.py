@@ -8,6 +8,7 @@ import xarray as xr
 
 from geoxr.errors import ArgumentError
 from geoxr.grid.adopt import adopt
+from geoxr.grid.meaning import band_dim
 from geoxr.load.torch import to_torch
 from geoxr.sample.chip import ChipPlan
 from geoxr.transforms.normalize import Stats, stats_of_batches
@@ -29,7 +30,7 @@ def stats(
     plan : ChipPlan
         Training chips; a few hundred are plenty.
     key : str
-        Variable (or output of `concat`) to look at.
+        Variable (or output of `concat`) to look at. One without bands is one band.
     concat : mapping of str to names, optional
         As for `to_torch`.
 
@@ -43,6 +44,7 @@ def stats(
     if not set(parts) <= set(ds.data_vars):
         raise ArgumentError(f"The Dataset has no variables {parts}; it has {list(ds.data_vars)}.")
     names = [name for name in ds.data_vars if str(name).removesuffix("_valid") in parts]
-    return stats_of_batches(
-        to_torch(ds[names], plan, batch_size=batch_size, concat={key: parts}, shard=False), key=key
-    )
+    loader = to_torch(ds[names], plan, batch_size=batch_size, concat={key: parts}, shard=False)
+    if len(parts) == 1 and band_dim(ds[parts[0]].dims) is None:
+        return stats_of_batches(({**b, key: b[key].unsqueeze(-3)} for b in loader), key=key)
+    return stats_of_batches(loader, key=key)

@@ -111,3 +111,20 @@ def test_unlike_layers_are_named(tmp_path: Path, utm_image: Path) -> None:
     del no_crs["spatial_ref"].attrs["crs_wkt"], no_crs["spatial_ref"].attrs["spatial_ref"]
     with pytest.raises(gx.errors.MissingCRSError, match="Layer 2"):
         gx.mosaic([plain, no_crs])
+
+
+def test_layers_whose_bands_have_other_scales_are_not_mixed(utm_image: Path) -> None:
+    layer = gx.open_raster(utm_image)
+    one = layer.assign_coords(scale=("band", [0.1, 0.1, 0.5]))
+    other = layer.assign_coords(scale=("band", [0.1, 0.2, 0.5]))
+    with pytest.raises(gx.errors.ArgumentError, match=r"scale \[0.1, 0.1, 0.5\].*0.2"):
+        gx.mosaic([one, other])
+    assert gx.mosaic([one, one])["scale"].values.tolist() == [0.1, 0.1, 0.5]
+
+
+def test_layers_of_others_are_laid_out(utm_image: Path) -> None:
+    layer = gx.open_raster(utm_image)
+    others = layer.astype("float32").where(layer != 0).drop_attrs(deep=False)
+    others = others.rename(y="lat", x="lon")
+    joined = gx.mosaic([others.isel(lon=slice(0, 50)), others.isel(lon=slice(50, None))])
+    np.testing.assert_array_equal(joined.values, others.values)

@@ -2,6 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
@@ -134,3 +136,72 @@ def test_a_mean_that_happens_to_be_nodata_stays_valid(tmp_path: Path) -> None:
     layer = gx.open_raster(tmp_path, overlap="mean")
     assert layer.geoxr.valid.values.all()
     assert (layer.values == 1).all()
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> xr.DataArray:
+    """Two bands of int16 with a scale, an offset and a unit each, and nodata 0."""
+    pixels = np.arange(2 * 12 * 16, dtype="int16").reshape(2, 12, 16)
+    path = write_geotiff(tmp_path / "packed.tif", pixels, crs=32633, transform=UTM, nodata=0)
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets, file.units = (0.1, 0.5), (1.0, 7.0), ("K", "m")
+    return gx.open_raster(path)
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> xr.DataArray:
+    """Three bands on the grid of `packed` without scale."""
+    pixels = np.ones((3, 12, 16), "uint8")
+    return gx.open_raster(write_geotiff(tmp_path / "plain.tif", pixels, crs=32633, transform=UTM))
+
+
+def decoded(da: xr.DataArray) -> np.ndarray:
+    scale, offset = np.array([0.1, 0.5])[:, None, None], np.array([1.0, 7.0])[:, None, None]
+    return np.where(da.values != 0, da.values * scale + offset, np.nan).astype("float32")
+
+
+@pytest.mark.parametrize("order", [("plain", "packed"), ("packed", "plain")])
+def test_each_layer_is_decoded_by_its_own_scales(
+    packed: xr.DataArray, plain: xr.DataArray, tmp_path: Path, order: tuple[str, str]
+) -> None:
+    layers = {"plain": plain, "packed": packed}
+    merged = gx.merge({name: layers[name] for name in order})
+    merged.geoxr.to_zarr(tmp_path / "m.zarr")
+    again = gx.merge({"plain": plain, "packed": merged["packed"]})
+    for ds in (merged, gx.open_zarr(tmp_path / "m.zarr"), again):
+        result = ds.geoxr.decode()
+        np.testing.assert_array_equal(result["packed"].values, decoded(packed))
+        assert result["packed"]["units_packed"].values.tolist() == ["K", "m"]
+        assert not [name for name in result.coords if str(name).startswith(("scale", "offset"))]
+        assert result["plain"].dtype == "uint8"
+
+
+def test_the_scale_of_one_band_is_not_given_to_other_layers(
+    packed: xr.DataArray, plain: xr.DataArray
+) -> None:
+    dem = plain.isel(band=0, drop=True)
+    ds = gx.merge({"packed": packed, "dem": dem}).isel(band=1)
+    result = ds.geoxr.decode()
+    assert result["dem"].dtype == "uint8"
+    np.testing.assert_array_equal(result["packed"].values, decoded(packed)[1])
+
+
+def test_images_of_the_same_bands_share_their_scales(packed: xr.DataArray) -> None:
+    ds = gx.merge({"before": packed, "after": packed})
+    assert ds["after"].dims == ("band", "y", "x")
+    assert ds["scale"].values.tolist() == [0.1, 0.5]
+    np.testing.assert_array_equal(ds.geoxr.decode()["after"].values, decoded(packed))
+
+
+def test_bands_and_dates_picked_from_one_layer_are_merged(packed: xr.DataArray) -> None:
+    red, nir = packed.isel(band=0), packed.isel(band=1)
+    before = red.assign_coords(time=np.datetime64("2020-01-01", "ns"))
+    ds = gx.merge({"before": before, "nir": nir, "both": packed})
+    assert ds["time_before"].values == before["time"].values
+    assert (ds["band_before"].item(), ds["band_nir"].item()) == ("1", "2")
+    result = ds.geoxr.decode()
+    np.testing.assert_array_equal(result["before"].values, decoded(packed)[0])
+    np.testing.assert_array_equal(result["nir"].values, decoded(packed)[1])
+    np.testing.assert_array_equal(result["both"].values, decoded(packed))
+    same = gx.merge({"a": before, "b": before})
+    assert same["time"].values == before["time"].values

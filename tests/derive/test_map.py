@@ -416,3 +416,32 @@ def test_tokens_are_the_same_in_every_process() -> None:
 def test_dask_computes_the_same(image: xr.DataArray) -> None:
     layer = gx.map(ndvi, image)
     xr.testing.assert_identical(layer.geoxr.chunk(64).compute(), layer.compute())
+
+
+def test_scales_of_the_operands_are_not_those_of_the_result(image: xr.DataArray) -> None:
+    facts = {"scale": ("band", [0.1, 0.2, 0.3]), "units": ("band", ["m", "m", "K"])}
+    packed = image.assign_coords(facts)
+    doubled = gx.map(lambda a: a * 2, packed, dtype="uint16")
+    assert not set(facts) & set(doubled.coords)
+    single = gx.map(lambda a: a * 2, packed.isel(band=0), units="km", name="double")
+    assert not set(facts) & set(single.coords)
+    assert single.attrs["units"] == "km"
+
+
+def test_arrays_of_others_are_mapped_and_masked(image: xr.DataArray) -> None:
+    """Dimensions called Band, lat and lon, the CRS in a coordinate of another name."""
+    crs = xr.DataArray(0, attrs={"crs_wkt": image.geoxr.crs.to_wkt()})
+    whole = xr.DataArray(image.values, image.drop_vars("spatial_ref").coords, image.dims)
+    others = whole.rename(band="Band", y="lat", x="lon").assign_coords(crs=crs)
+    others.encoding["grid_mapping"] = "crs"
+    summed = gx.map(lambda a, b: a[0] + b[0], image, others)
+    np.testing.assert_array_equal(summed.values, (2 * image.values)[0])
+    alone = gx.map(lambda a: a.max(axis=0), others)
+    assert (alone.dims, alone.geoxr.crs) == (("y", "x"), image.geoxr.crs)
+    np.testing.assert_array_equal(alone.values, image.values.max(axis=0))
+    keep = gx.qa_mask(others.isel(Band=0), values=[0])
+    assert keep.geoxr.geobox == image.geoxr.geobox
+    np.testing.assert_array_equal(keep.values, image.values[0] != 0)
+    np.testing.assert_array_equal(
+        image.geoxr.mask(keep).geoxr.valid.values, image.geoxr.valid.values
+    )

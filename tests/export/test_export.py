@@ -181,3 +181,23 @@ def test_a_write_that_gdal_gives_up_on_a_full_disk_is_told(
     with pytest.raises(gx.errors.DiskFullError, match="disk filled up"):
         ds["mask"].geoxr.to_cog(tmp_path / "m.tif")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cog_keeps_the_scale_and_unit_of_each_band(tmp_path: Path, utm_image: Path) -> None:
+    with rasterio.open(utm_image, "r+") as file:
+        file.scales, file.offsets, file.units = (0.1, 0.1, 0.5), (0, 0, 7), ("m", "m", "K")
+    image = gx.open_raster(utm_image)
+    cases = {"all": image, "one": image.isel(band=[2]), "flat": image.isel(band=2)}
+    for name, layer in cases.items():
+        path = layer.geoxr.to_cog(tmp_path / f"{name}.tif")
+        with rasterio.open(path) as file:
+            number = file.count
+            assert file.scales == (0.1, 0.1, 0.5)[-number:]
+            assert file.offsets == (0.0, 0.0, 7.0)[-number:]
+            assert file.units == ("m", "m", "K")[-number:]
+        back = gx.open_raster(path, decode=True)
+        expected = np.atleast_3d(layer.geoxr.decode().values.T).T
+        np.testing.assert_array_equal(back.values, expected)
+    decoded = image.geoxr.decode().geoxr.to_cog(tmp_path / "decoded.tif")
+    with rasterio.open(decoded) as file:
+        assert (file.scales, file.units) == ((1.0, 1.0, 1.0), ("m", "m", "K"))

@@ -71,8 +71,8 @@ def test_a_file_per_band_brings_what_each_says(tmp_path: Path) -> None:
 def test_scales_of_one_layer_do_not_pass_for_those_of_another(packed: Path, tmp_path: Path) -> None:
     plain = write(tmp_path / "b.tif", np.ones((3, 8, 8), "int16"))
     ds = gx.merge({"packed": gx.open_raster(packed), "plain": gx.open_raster(plain)})
-    assert ds["packed"]["scale"].values.tolist() == [0.1, 0.1, 0.5]
-    assert "scale" not in ds["plain"].coords
+    assert ds["packed"]["scale_packed"].values.tolist() == [0.1, 0.1, 0.5]
+    assert not {"scale", "scale_packed"} & set(ds["plain"].coords)
 
 
 def test_each_band_has_its_nodata(tmp_path: Path) -> None:

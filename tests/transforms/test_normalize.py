@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import geoxr as gx
 from geoxr.errors import ArgumentError
 from geoxr.transforms import Normalize, Stats, stats_of_batches
+from geoxr.transforms.statistics import stats
 
 
 def make_batches(sizes: list[int], seed: int = 0, offset: float = 0.0) -> list[dict]:
@@ -138,3 +143,20 @@ def test_normalize_takes_time_series() -> None:
 def test_normalize_refuses_another_number_of_bands() -> None:
     with pytest.raises(ArgumentError, match=r"shape \(1, 3, 4, 4\).*\(B, 2, H, W\) is expected"):
         Normalize(Stats.identity(2))(torch.zeros(1, 3, 4, 4))
+
+
+def test_stats_of_a_layer_without_bands_or_with_dates_equal_numpy(utm_image: Path) -> None:
+    image = gx.open_raster(utm_image)
+    one = image.isel(band=0, drop=True).to_dataset(name="image")
+    found = stats(one, one.geoxr.grid_chips(50))
+    pixels = one["image"].values[one["image"].geoxr.valid.values]
+    assert found.count == pixels.size
+    np.testing.assert_allclose((found.mean[0], found.std[0]), (pixels.mean(), pixels.std()))
+    dates = pd.DatetimeIndex(["2020-01-01", "2021-01-01"], name="time")
+    loaded = image.astype("float32").where(image != 0)
+    series = xr.concat([loaded, loaded * 3], dates).drop_attrs(deep=False)
+    ds = series.assign_attrs(kind="continuous").to_dataset(name="image")
+    found = stats(ds, ds.geoxr.grid_chips(50))
+    everything = series.values.transpose(1, 0, 2, 3).reshape(3, -1)
+    np.testing.assert_allclose(found.mean, np.nanmean(everything, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(found.std, np.nanstd(everything, axis=1), rtol=1e-6)
