@@ -126,7 +126,8 @@ class Catalog:
         left, bottom, right, top = frame.total_bounds
         dates = ""
         if frame["start"].notna().any():
-            dates = f", {frame['start'].min():%Y-%m-%d} to {frame['end'].max():%Y-%m-%d}"
+            last = frame["end"].fillna(frame["start"]).max()  # a table of one's own may have no end
+            dates = f", {frame['start'].min():%Y-%m-%d} to {last:%Y-%m-%d}"
         return (
             f"Catalog: {len(self)} {'scene' if len(self) == 1 else 'scenes'} in {crss} "
             f"{'CRS' if crss == 1 else 'CRSs'}, ({left:.4g}, {bottom:.4g}, {right:.4g}, {top:.4g}) "

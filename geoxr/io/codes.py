@@ -173,9 +173,10 @@ def _of_column(
     frame: geopandas.GeoDataFrame, attribute: str, burning: Burning
 ) -> tuple[np.ndarray, Classes | None]:
     if attribute not in frame.columns or attribute == frame.geometry.name:
+        names = [str(name) for name in frame.columns if name != frame.geometry.name]
         raise ArgumentError(
             f"The vector layer has no column {attribute!r}. It has "
-            f"{', '.join(str(name) for name in frame.columns if name != frame.geometry.name)}."
+            f"{', '.join(names) or 'only geometries'}."
         )
     column = frame[attribute]
     if column.dtype == object or str(column.dtype) in ("category", "str", "string"):

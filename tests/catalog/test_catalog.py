@@ -5,6 +5,7 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pandas as pd
 import pyproj
 import pytest
 import rasterio
@@ -188,3 +189,9 @@ def test_a_file_without_crs_takes_the_one_given(tmp_path: Path) -> None:
     assert gx.Catalog.scan(tmp_path).frame.geometry.is_empty.all()
     with pytest.raises(gx.errors.MissingCRSError, match=r"0\.tif has no coordinate reference"):
         gx.open_raster(tmp_path)
+
+
+def test_scenes_with_a_start_and_no_end_are_described(utm_image: Path) -> None:
+    frame = gx.Catalog.scan(utm_image).frame
+    frame["start"] = pd.Timestamp("2016-06-20")
+    assert repr(gx.Catalog(frame)).endswith("2016-06-20 to 2016-06-20")

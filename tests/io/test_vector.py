@@ -663,3 +663,10 @@ def test_real_features_have_the_pixels_of_the_whole(name: str, rng: np.random.Ge
     for row, col in rng.integers(0, 120, (10, 2)):
         part = layer.isel(y=slice(row, row + 57), x=slice(col, col + 33)).values
         np.testing.assert_array_equal(part, expected[row : row + 57, col : col + 33])
+
+
+def test_a_table_of_geometries_alone_is_told(utm_image: Path) -> None:
+    image = gx.open_raster(utm_image)
+    shapes = geopandas.GeoDataFrame(geometry=[image.geoxr.footprint], crs=image.geoxr.crs.to_wkt())
+    with pytest.raises(gx.errors.ArgumentError, match=r"no column .crop.*only geometries"):
+        gx.open_vector(shapes, like=image, attribute="crop")
