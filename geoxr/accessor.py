@@ -77,7 +77,7 @@ class _Common:
 
     def write_crs(self, crs: CRSLike) -> Any:
         """Return a copy with another CRS written on it; pixels stay where they are."""
-        from geoxr.io.resolve import write_crs
+        from geoxr.derive.write import write_crs
 
         return write_crs(self._obj, crs)
 
@@ -196,7 +196,7 @@ class LayerAccessor(_Common):
 
     def write_nodata(self, value: float) -> xr.DataArray:
         """Return a layer in which `value` marks missing pixels."""
-        from geoxr.derive.validity import write_nodata
+        from geoxr.derive.write import write_nodata
 
         return write_nodata(self._obj, value)
 
@@ -204,7 +204,7 @@ class LayerAccessor(_Common):
         self, classes: Classes | Mapping[int, str] | Sequence[str] | int
     ) -> xr.DataArray:
         """Return a label raster with these classes."""
-        from geoxr.grid.write import write_classes
+        from geoxr.derive.write import write_classes
 
         return write_classes(self._obj, classes)
 

@@ -8,7 +8,7 @@ from odc.geo.crs import CRS
 
 from geoxr.catalog.outlines import round_poles
 from geoxr.catalog.points import moved, points_of, ring
-from geoxr.catalog.table import SceneTable, crs_of
+from geoxr.catalog.table import SceneTable, crs_from_text
 
 #: Points along an edge.
 _SEGMENTS = 16
@@ -29,7 +29,7 @@ def footprints(table: SceneTable) -> np.ndarray:
     for crs, rows in table.crs_groups():
         if crs is None:
             continue
-        wgs84 = crs_of("EPSG:4326")
+        wgs84 = crs_from_text("EPSG:4326")
         assert wgs84 is not None
         shapes[rows] = _of_group(table, rows, crs, wgs84)
     return shapes

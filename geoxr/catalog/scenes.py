@@ -18,7 +18,7 @@ from geoxr.catalog.mosaic import Mosaic
 from geoxr.catalog.overlap import check_overlap_rule
 from geoxr.catalog.scan import Errors, warn_skipped
 from geoxr.catalog.sources import TableScenes
-from geoxr.catalog.table import SceneTable, crs_of
+from geoxr.catalog.table import SceneTable, crs_from_text
 from geoxr.catalog.windows import scene_windows
 from geoxr.errors import ArgumentError, CRSMismatchError, NoOverlapError
 from geoxr.grid.classes import Classes
@@ -240,8 +240,8 @@ def _crs(table: SceneTable, target: Target) -> CRSLike:
         return parse_crs(target.crs)
     names: Counter[str] = Counter()
     for i in table.header_of:
-        names[crs_name(crs_of(table.headers[i].crs))] += 1
-    found = [crs_of(table.header(i).crs) for i in range(len(table))]
+        names[crs_name(crs_from_text(table.headers[i].crs))] += 1
+    found = [crs_from_text(table.header(i).crs) for i in range(len(table))]
     if len(names) > 1 and target.crs is None:
         listed = ", ".join(f"{name} ({count} files)" for name, count in names.most_common())
         raise CRSMismatchError(

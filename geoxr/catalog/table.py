@@ -97,7 +97,7 @@ class Row:
     @property
     def geobox(self) -> GeoBox:
         """Grid of the scene."""
-        return GeoBox(self.shape, Affine(*self.affine), crs_of(self.header.crs))
+        return GeoBox(self.shape, Affine(*self.affine), crs_from_text(self.header.crs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +203,7 @@ class SceneTable:
         distinct = list(dict.fromkeys(names))
         which = np.array([distinct.index(name) for name in names], "int64")[self.header_of]
         groups = ((name, np.flatnonzero(which == i)) for i, name in enumerate(distinct))
-        return [(crs_of(name), rows) for name, rows in groups if rows.size]
+        return [(crs_from_text(name), rows) for name, rows in groups if rows.size]
 
     def __getstate__(self) -> dict[str, Any]:
         # Paths of an archive are much alike, and there may be one for every band of a scene.
@@ -218,7 +218,7 @@ class SceneTable:
 
 
 @lru_cache(maxsize=256)
-def crs_of(text: str | None) -> CRS | None:
+def crs_from_text(text: str | None) -> CRS | None:
     """Read the CRS of a header; the same text gives the same object."""
     return None if text is None else parse_crs(text)
 
@@ -228,7 +228,7 @@ def crs_text(crs: CRS | None) -> str | None:
     if crs is None:
         return None
     short = f"EPSG:{crs.epsg}" if crs.epsg is not None else None
-    return short if short is not None and crs_of(short) == crs else str(crs.to_wkt())
+    return short if short is not None and crs_from_text(short) == crs else str(crs.to_wkt())
 
 
 def stack_bands(infos: Mapping[str, FileInfo], resampling: Resampling) -> WindowReader:
@@ -270,7 +270,7 @@ def open_row(row: Row, default: float | None = None, *, skip: bool = False) -> W
     """
     header = row.header
     nodata = None if header.masked else header.nodata
-    crs = crs_of(header.crs)
+    crs = crs_from_text(header.crs)
     infos = [open_given(path, crs, nodata, default, skip=skip) for path in row.paths]
     resampling: Resampling = "nearest" if header.kind == "categorical" else "bilinear"
     if len(infos) == 1 and len(header.bands) == len(infos[0].reader.bands):

@@ -13,11 +13,10 @@ from geoxr.catalog.merge import merge
 from geoxr.catalog.open import open_raster
 from geoxr.demo.settings import Settings
 from geoxr.derive.present import present_classes
-from geoxr.derive.validity import write_nodata
+from geoxr.derive.write import write_classes, write_nodata
 from geoxr.errors import ClassesError
 from geoxr.grid.geobox import geobox_of, same_grid
 from geoxr.grid.shapes import covered
-from geoxr.grid.write import write_classes
 from geoxr.io.dataset import layer_reader
 from geoxr.io.gdal import FileInfo, open_file
 from geoxr.products import open_product

@@ -1,4 +1,4 @@
-"""Layers that say which pixels of others may be used, or mark them otherwise."""
+"""Layers that say which pixels of others may be used."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import xarray as xr
 
 from geoxr.errors import ArgumentError
 from geoxr.io.dataset import layer_names, layer_reader, validity_layer
-from geoxr.io.facts import storable
-from geoxr.io.layer import as_layer, grid_coords, layer_like
+from geoxr.io.layer import as_layer, grid_coords
 from geoxr.io.resolve import resolve
 from geoxr.io.stacks import AllValid
-from geoxr.io.views import Marked
 
 
 def valid(da: xr.DataArray) -> xr.DataArray:
@@ -42,18 +40,3 @@ def all_valid(ds: xr.Dataset) -> xr.DataArray:
         AllValid(readers), name="valid", kind="categorical", coords=grid_coords(ds), band=None,
         attrs={"long_name": "where all layers are valid"},
     )  # fmt: skip
-
-
-def write_nodata(da: xr.DataArray, value: float) -> xr.DataArray:
-    """Return a lazy layer in which `value` marks missing pixels; those missing already get it too.
-
-    Raises
-    ------
-    ArgumentError
-        If no pixel of the type of the layer can have this value.
-    """
-    reader = resolve(da, trust_nodata=True).reader
-    number = storable(value, reader.dtype)
-    if number is None:
-        raise ArgumentError(f"A pixel of type {reader.dtype} cannot be {value!r}.")
-    return layer_like(da, Marked(reader, number), coords=grid_coords(da))

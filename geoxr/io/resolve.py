@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -13,19 +12,16 @@ from odc.geo.geobox import GeoBox
 
 from geoxr.errors import CRSMismatchError, GridError, ValidityError
 from geoxr.grid.adopt import adopt
-from geoxr.grid.coords import GRID_MAPPING, spatial_ref
-from geoxr.grid.crs import crs_name, parse_crs, same_crs
+from geoxr.grid.crs import crs_name, same_crs
 from geoxr.grid.geobox import geobox_of
-from geoxr.grid.index import guarded
-from geoxr.grid.meaning import band_dim, computed, kind_of, made_here, nodata_of
+from geoxr.grid.meaning import band_dim, made_here, nodata_of
 from geoxr.io.array import ArrayReader
 from geoxr.io.facts import storable
 from geoxr.io.layer import DIMS, LayerArray
 from geoxr.io.picks import Picked
 from geoxr.io.reader import WindowReader
-from geoxr.io.unwrap import as_stored, layer_behind, picks_of, pixels_of, why_slow, with_reader
+from geoxr.io.unwrap import as_stored, layer_behind, picks_of, pixels_of, why_slow
 from geoxr.io.views import Cropped, Labelled
-from geoxr.typing import CRSLike, XarrayT
 
 
 @dataclass(frozen=True)
@@ -264,32 +260,3 @@ def canonical(array: xr.DataArray) -> tuple[tuple[str, ...], xr.Variable]:
     dims = ["band" if name == dim else name for name in array.dims]
     variable = xr.Variable(dims, array.variable._data, array.attrs)
     return tuple(str(label) for label in labels), variable
-
-
-def write_crs(obj: XarrayT, crs: CRSLike) -> XarrayT:
-    """Return a copy that says it is in `crs`; coordinates stay as they are and nothing is read."""
-    geobox, known = geobox_of(obj), parse_crs(crs)
-    reference = guarded({GRID_MAPPING: spatial_ref(known, geobox.affine)})
-    if isinstance(obj, xr.DataArray):
-        return _renewed(obj, known).assign_coords(reference)
-    layers = {name: _renewed(v, known) for name, v in obj.items() if {"y", "x"} <= set(v.dims)}
-    return obj.assign(layers).assign_coords(reference)
-
-
-def _renewed(array: xr.DataArray, crs: CRS) -> xr.DataArray:
-    layer = array.copy(data=_said(array.variable, crs))
-    if not made_here(array):
-        layer.attrs.setdefault("kind", kind_of(array))  # what makes an array of one's own a layer
-    if not computed(array):
-        layer.encoding = array.encoding | {"grid_mapping": GRID_MAPPING}
-    return layer
-
-
-def _said(variable: xr.Variable, crs: CRS) -> Any:
-    """Data of a variable whose reader, if there is one, says it is in `crs`."""
-    layer = layer_behind(variable)
-    if layer is None:
-        return variable._data
-    grid = layer.reader.geobox
-    reader = Cropped(layer.reader, GeoBox(grid.shape, grid.affine, crs), 0, 0)
-    return with_reader(variable, layer, reader)

@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 import geoxr as gx
 from geoxr.catalog.bounds import common_bounds
 from geoxr.catalog.outlines import outlines
-from geoxr.catalog.table import Header, Row, SceneTable, crs_of
+from geoxr.catalog.table import Header, Row, SceneTable, crs_from_text
 from geoxr.catalog.windows import scene_windows
 from geoxr.testing import write_geotiff
 from geoxr.warp.lattice import Lattice
@@ -92,7 +92,7 @@ def test_bounds_hold_all_scenes_and_little_more() -> None:
         for zone in (31, 32, 33)
         for north in (5_000_000, 5_500_000)
     ]
-    table, crs = SceneTable.of(rows), crs_of("EPSG:3035")
+    table, crs = SceneTable.of(rows), crs_from_text("EPSG:3035")
     assert crs is not None
     left, bottom, right, top = common_bounds(table, crs)
     frame = GeoBox((1, 1), Affine.identity(), crs)

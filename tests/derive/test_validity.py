@@ -1,4 +1,4 @@
-"""Where pixels may be used, and nodata values that are written onto layers."""
+"""Where pixels may be used."""
 
 import numpy as np
 import pytest
@@ -24,15 +24,3 @@ def test_all_valid_is_where_every_layer_is(image: xr.DataArray, labels: xr.DataA
 def test_a_dataset_without_layers_has_no_validity() -> None:
     with pytest.raises(gx.errors.ArgumentError, match="no variable with the dimensions y and x"):
         _ = xr.Dataset({"a": ("t", [1, 2])}).geoxr.valid
-
-
-def test_what_was_missing_gets_the_new_nodata_too(labels: xr.DataArray) -> None:
-    other = labels.geoxr.write_nodata(7)
-    codes = labels.values
-    np.testing.assert_array_equal(other.values, np.where(codes == 255, 7, codes))
-    np.testing.assert_array_equal(other.geoxr.valid.values, (codes != 255) & (codes != 7))
-
-
-def test_a_nodata_that_no_pixel_can_have_is_refused(labels: xr.DataArray) -> None:
-    with pytest.raises(gx.errors.ArgumentError, match="uint8 cannot be -9999"):
-        labels.geoxr.write_nodata(-9999)
