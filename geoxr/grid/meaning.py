@@ -13,6 +13,9 @@ from geoxr.grid.classes import Classes
 from geoxr.grid.coords import GRID_MAPPING, MADE_HERE
 from geoxr.typing import Kind
 
+#: Attribute of layers whose missing pixels no number marks; a mask beside the pixels knows them.
+VALIDITY = "validity"
+
 
 def band_dim(dims: Iterable[Hashable]) -> str | None:
     """Name of the band dimension: "band", or "band_<layer>" where layers have different bands."""
@@ -82,11 +85,18 @@ def computed(array: xr.DataArray) -> bool:
 
 
 def layer_attrs(
-    *, kind: Kind, nodata: float | None, classes: Classes | None, extra: Mapping[str, Any]
+    *,
+    kind: Kind,
+    nodata: float | None,
+    masked: bool,
+    classes: Classes | None,
+    extra: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Attributes of a layer."""
-    attrs = dict(extra)
+    attrs = {key: value for key, value in extra.items() if key != VALIDITY}
     attrs["kind"] = kind
+    if masked:
+        attrs[VALIDITY] = "mask"
     if nodata is not None:
         attrs["nodata"] = nodata
     if classes is not None:

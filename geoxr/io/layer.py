@@ -16,7 +16,7 @@ from geoxr.grid.adopt import adopt
 from geoxr.grid.classes import Classes
 from geoxr.grid.coords import GRID_MAPPING, coords_of
 from geoxr.grid.index import guarded
-from geoxr.grid.meaning import band_dim, classes_of, kind_of, layer_attrs
+from geoxr.grid.meaning import VALIDITY, band_dim, classes_of, kind_of, layer_attrs
 from geoxr.io import tokens
 from geoxr.io.picks import positions, read_picked
 from geoxr.io.reader import WindowReader
@@ -116,7 +116,7 @@ def _fitting(limit: int, size: int, sides: Mapping[str, int]) -> int:
 
 
 #: Attributes that mark missing pixels; those of a layer come from its reader.
-_MARKS = ("nodata", "_FillValue", "missing_value")
+_MARKS = ("nodata", "_FillValue", "missing_value", VALIDITY)
 
 
 def as_layer(
@@ -144,7 +144,9 @@ def as_layer(
     own = tuple(dim for dim in DIMS if dim not in left_out)
     dims = tuple(band if dim == "band" else dim for dim in own)
     data = indexing.LazilyIndexedArray(LayerArray(reader, own))
-    metadata = layer_attrs(kind=kind, nodata=reader.nodata, classes=classes, extra=attrs or {})
+    metadata = layer_attrs(
+        kind=kind, nodata=reader.nodata, masked=reader.masked, classes=classes, extra=attrs or {}
+    )
     variable = xr.Variable(dims, data, metadata)
     labels = dict(coords if coords is not None else coords_of(reader.geobox))
     if band is not None:

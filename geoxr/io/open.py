@@ -8,10 +8,11 @@ from typing import Any
 
 import xarray as xr
 
-from geoxr.errors import ArgumentError, MissingFileError, NotARasterError
+from geoxr.errors import ArgumentError, MissingFileError, NotARasterError, ValidityError
 from geoxr.grid.adopt import PLACING, adopt
 from geoxr.grid.coords import GRID_MAPPING, coords_of
 from geoxr.grid.geobox import geobox_of
+from geoxr.grid.meaning import VALIDITY
 from geoxr.io.array import ArrayReader
 from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.resolve import canonical, stored_nodata, times_of
@@ -114,6 +115,12 @@ def _layer(raw: xr.Dataset, name: str, coords: dict[str, xr.Variable]) -> xr.Dat
     bands, variable = canonical(array)
     partner = str(array.attrs.get("ancillary_variables"))
     validity = raw[partner] if partner in raw.data_vars and raw[partner].dtype == bool else None
+    if array.attrs.get(VALIDITY) and validity is None:
+        raise ValidityError(
+            f"The mask of {name!r} was not written along with it, so nobody knows which pixels are "
+            f"missing. Write layers with ds.geoxr.to_zarr(path), which takes masks along; or name the "
+            f"others: variables=[...]."
+        )
     array.attrs = _attributes(array)
     reader = ArrayReader(
         pixels_of(variable),

@@ -14,13 +14,13 @@ from geoxr.errors import CRSMismatchError, GridError, ValidityError
 from geoxr.grid.adopt import adopt
 from geoxr.grid.crs import crs_name, same_crs
 from geoxr.grid.geobox import geobox_of
-from geoxr.grid.meaning import band_dim, made_here, nodata_of
+from geoxr.grid.meaning import VALIDITY, band_dim, computed, made_here, nodata_of
 from geoxr.io.array import ArrayReader
 from geoxr.io.facts import storable
 from geoxr.io.layer import DIMS, LayerArray
 from geoxr.io.picks import Picked
 from geoxr.io.reader import WindowReader
-from geoxr.io.unwrap import as_stored, layer_behind, picks_of, pixels_of, why_slow
+from geoxr.io.unwrap import as_stored, layer_behind, only_read, picks_of, pixels_of, why_slow
 from geoxr.io.views import Cropped, Labelled
 
 
@@ -118,15 +118,31 @@ def _check_validity(array: xr.DataArray, validity: xr.DataArray | None) -> None:
             f"are missing. Say what marks them: da.geoxr.write_nodata(0), or float('nan') for NaN; or "
             f"that nothing does: da.assign_attrs(kind='continuous')."
         )
-    number = nodata_of(array)
     # A comparison has an answer everywhere: False where it was asked of a missing pixel.
-    if number is None or number != number or array.dtype == bool or as_stored(array.variable):
+    if array.dtype == bool:
+        return
+    if array.attrs.get(VALIDITY):
+        raise ValidityError(
+            f"{array.name!r} was computed, loaded or chunked, which leaves behind the mask that says "
+            f"where it is valid. Keep the layer lazy; or put it into a Dataset first, gx.merge({{...}}), "
+            f"which takes the mask along; or say that all pixels are valid: del da.attrs['{VALIDITY}']."
+        )
+    number = nodata_of(array)
+    if number is None or number != number or _as_stored(array):
         return
     raise ValidityError(
         f"{array.name!r} was computed or loaded, so its attribute nodata = {number} may no longer "
         f"mark missing pixels. If it does, say so: da.geoxr.write_nodata({number}); if not, or if NaN "
         f"marks them, drop it: del da.attrs['nodata']. Or keep the layer lazy."
     )
+
+
+def _as_stored(array: xr.DataArray) -> bool:
+    """Whether the numbers of an array are still those of a file, so that its nodata marks them."""
+    if as_stored(array.variable) or only_read(array.variable, "open_rasterio"):
+        return True
+    ours = made_here(array) and not computed(array)
+    return ours and only_read(array.variable, "xarray-", "original-xarray-")
 
 
 def _check_crs(array: xr.DataArray, pixels: CRS | None, written: CRS | None) -> None:
@@ -201,7 +217,7 @@ def _array_reader(
     layer = layer_behind(array.variable)
     bands, variable = canonical(array)
     nodata = layer.reader.nodata if layer is not None else None
-    if layer is None and as_stored(array.variable):
+    if layer is None and _as_stored(array):
         nodata = stored_nodata(array)
     good = None if validity is None else pixels_of(canonical(adopt(validity))[1])
     return ArrayReader(pixels_of(variable), geobox, bands, times_of(array), nodata, good)

@@ -89,6 +89,19 @@ def as_stored(variable: xr.Variable) -> bool:
     return isinstance(data, lazy) and isinstance(data.array, BackendArray)
 
 
+def only_read(variable: xr.Variable, *sources: str) -> bool:
+    """Whether a graph of dask does nothing but read and cut arrays.
+
+    Parameters
+    ----------
+    *sources : str
+        What the names of the arrays that are read begin with.
+    """
+    layers = getattr(getattr(variable._data, "dask", None), "layers", None)
+    harmless = (*sources, "getitem-", "rechunk-", "transpose-")
+    return layers is not None and all(str(name).startswith(harmless) for name in layers)
+
+
 def pixels_of(variable: xr.Variable) -> Pixels:
     """Find the quickest way to the numbers of a variable with dimensions out of time, band, y, x."""
     data = data_of(variable)

@@ -220,7 +220,9 @@ def _template(ds: xr.Dataset, run: _Run) -> xr.Dataset:
     height, width = geobox_of(ds).shape
     empty = dask.array.full((height, width), run.nodata, dtype=run.dtype, chunks=run.size)
     extra = {"long_name": "predicted class", "units": "1"}
-    attrs = layer_attrs(kind="categorical", nodata=run.nodata, classes=run.classes, extra=extra)
+    attrs = layer_attrs(
+        kind="categorical", nodata=run.nodata, masked=False, classes=run.classes, extra=extra
+    )
     variable = xr.Variable(("y", "x"), empty, attrs)
     return xr.Dataset({"mask": variable}, coords=grid_coords(ds))
 
