@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,8 @@ from geoxr.grid.crs import crs_name
 #: A position that comes back this close to where it was is the same place [share of the position and
 #: of the radius of the earth: near the origin of a map the position alone is next to nothing].
 _CLOSE = 1e-6
+#: Longitudes and latitudes this far apart are not two places [share of a whole turn].
+_SAME = 1e-4
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,20 @@ class Change:
         with np.errstate(invalid="ignore"):
             away = np.hypot(again[0] - x, again[1] - y)
             return away <= _CLOSE * (np.hypot(x, y) + self.radius)
+
+    def returns(
+        self, lon: np.ndarray, lat: np.ndarray, x: np.ndarray, y: np.ndarray, turn: float
+    ) -> np.ndarray:
+        """Whether positions (x, y) of the second CRS are those of longitudes and latitudes.
+
+        About 90 degrees beside its meridian, PROJ gives numbers of transverse Mercator that are those
+        of another place.
+        """
+        again = self.back(x, y)
+        with np.errstate(invalid="ignore"):
+            off = np.abs((again[0] - lon + turn / 2) % turn - turn / 2)
+            off *= np.cos(lat * (2 * math.pi / turn))  # at a pole any longitude will do
+            return np.maximum(off, np.abs(again[1] - lat)) <= _SAME * turn
 
 
 @lru_cache(maxsize=256)

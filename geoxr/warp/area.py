@@ -22,10 +22,17 @@ STATISTICS = {
     "sum": SUM,
     "median": MEDIAN,
 }
+#: A corner further away than this has no place in the source [source pixel].
+_FAR = 1e12
+#: A target pixel is torn if its centre is further from the mean of its corners [share of its size].
+#: Where one corner is across the edge of a map that is a quarter, where two are a half.
+_TORN = 0.2
 
 
 @jit
-def reach(x: np.ndarray, y: np.ndarray, turn: float) -> tuple[float, float, float, float, int, int]:
+def reach(
+    x: np.ndarray, y: np.ndarray, turn: float, middle_x: np.ndarray, middle_y: np.ndarray
+) -> tuple[float, float, float, float, int, int]:
     """Bounds of all target pixels that have a place in the source, and the size of the largest.
 
     Parameters
@@ -34,6 +41,8 @@ def reach(x: np.ndarray, y: np.ndarray, turn: float) -> tuple[float, float, floa
         Corners of target pixels.
     turn : float [source pixel]
         Columns after which the source comes round again; 0 where it does not.
+    middle_x, middle_y : float64 array (height, width) [source pixel]
+        Centres of target pixels.
 
     Returns
     -------
@@ -47,7 +56,7 @@ def reach(x: np.ndarray, y: np.ndarray, turn: float) -> tuple[float, float, floa
     high = wide = 0.0
     for i in range(x.shape[0] - 1):
         for j in range(x.shape[1] - 1):
-            x0, x1, y0, y1 = box_of(x, y, turn, i, j)
+            x0, x1, y0, y1, _ = box_of(x, y, turn, middle_x, middle_y, i, j)
             if x1 - x0 < math.inf and y1 - y0 < math.inf:  # not for NaN either
                 left, right = min(left, x0), max(right, x1)
                 top, bottom = min(top, y0), max(bottom, y1)
@@ -58,7 +67,12 @@ def reach(x: np.ndarray, y: np.ndarray, turn: float) -> tuple[float, float, floa
 @jit
 def corner(x, turn, i, j, down, along):  # type: ignore[no-untyped-def]
     """Column of a corner of a target pixel, less than half a turn from its first one."""
-    first, value = x[i, j], x[i + down, j + along]
+    return near(x[i + down, j + along], x[i, j], turn)
+
+
+@jit
+def near(value, first, turn):  # type: ignore[no-untyped-def]
+    """Column less than half a turn from another."""
     if turn > 0.0:
         if value - first > 0.5 * turn:
             return value - turn
@@ -68,14 +82,27 @@ def corner(x, turn, i, j, down, along):  # type: ignore[no-untyped-def]
 
 
 @jit
-def box_of(x, y, turn, i, j):  # type: ignore[no-untyped-def]
-    """Bounds of one target pixel."""
+def box_of(x, y, turn, middle_x, middle_y, i, j):  # type: ignore[no-untyped-def]
+    """Bounds of one target pixel, and whether the edge of a map tears it apart.
+
+    A torn one has its corners on both sides of what the map shows, so that the quadrilateral between
+    them lies over pixels of other places. It is taken for the source pixel at its centre.
+    """
     a, b = x[i, j], corner(x, turn, i, j, 0, 1)
     c, d = corner(x, turn, i, j, 1, 1), corner(x, turn, i, j, 1, 0)
     e, f, g, h = y[i, j], y[i, j + 1], y[i + 1, j + 1], y[i + 1, j]
-    if not math.isfinite(a + b + c + d + e + f + g + h):
-        return math.nan, math.nan, math.nan, math.nan
-    return min(a, b, c, d), max(a, b, c, d), min(e, f, g, h), max(e, f, g, h)
+    farthest = max(abs(a), abs(b), abs(c), abs(d), abs(e), abs(f), abs(g), abs(h))
+    if not (farthest < _FAR and math.isfinite(a + b + c + d + e + f + g + h)):
+        return math.nan, math.nan, math.nan, math.nan, False
+    x0, x1, y0, y1 = min(a, b, c, d), max(a, b, c, d), min(e, f, g, h), max(e, f, g, h)
+    off_x = near(middle_x[i, j], a, turn) - 0.25 * (a + b + c + d)
+    off_y = middle_y[i, j] - 0.25 * (e + f + g + h)
+    if off_x * off_x + off_y * off_y <= _TORN**2 * ((x1 - x0) ** 2 + (y1 - y0) ** 2):
+        return x0, x1, y0, y1, False
+    col, row = math.floor(middle_x[i, j] + EDGE), math.floor(middle_y[i, j] + EDGE)
+    if not (abs(col) < _FAR and abs(row) < _FAR):
+        return math.nan, math.nan, math.nan, math.nan, False
+    return col, col + 1.0, row, row + 1.0, True
 
 
 @jit
@@ -89,36 +116,40 @@ def beside(xa, xb, height, c):  # type: ignore[no-untyped-def]
 
 
 @jit
-def add_edge(x0, y0, x1, y1, cover, rows, cols):  # type: ignore[no-untyped-def]
-    """Add the area right of an edge to every cell of `cover`, negative where it runs upwards."""
+def add_edge(x0, y0, x1, y1, cover, first_r, stop_r, first_c, stop_c):  # type: ignore[no-untyped-def]
+    """Add the area right of an edge to every cell of `cover`, negative where it runs upwards.
+
+    The first cell is (`first_r`, `first_c`); what an edge covers of a cell does not depend on that.
+    """
     if y0 == y1:
         return
     sign = 1.0 if y1 > y0 else -1.0
     top, bottom = (y0, y1) if y1 > y0 else (y1, y0)
     slope = (x1 - x0) / (y1 - y0)
-    for row in range(int(top), min(int(math.ceil(bottom)), rows)):
+    for row in range(max(int(top), first_r), min(int(math.ceil(bottom)), stop_r)):
         low, high = max(float(row), top), min(float(row + 1), bottom)
         if high > low:
             ends = x0 + slope * (low - y0), x0 + slope * (high - y0)
             xa, xb = min(ends[0], ends[1]), max(ends[0], ends[1])
             height = high - low
-            first = max(int(math.floor(xa)), 0)
+            first = max(int(math.floor(xa)), first_c)
             before = beside(xa, xb, height, float(first))
-            for col in range(first, cols):
+            for col in range(first, stop_c):
                 if col > xb:
-                    cover[row, col] += sign * height
+                    cover[row - first_r, col - first_c] += sign * height
                 else:
                     after = beside(xa, xb, height, col + 1.0)
-                    cover[row, col] += sign * (after - before)
+                    cover[row - first_r, col - first_c] += sign * (after - before)
                     before = after
 
 
 @jit
-def overlaps(x, y, turn, i, j, row0, col0, cover, rows, cols):  # type: ignore[no-untyped-def]
-    """Fill `cover` with the share of each source pixel that lies in a target pixel."""
-    for r in range(rows):
-        for c in range(cols):
-            cover[r, c] = 0.0
+def overlaps(x, y, turn, i, j, row0, col0, cover, first_r, stop_r, first_c, stop_c):  # type: ignore[no-untyped-def]
+    """Fill `cover` with the share of source pixels that lies in a target pixel.
+
+    Those are the rows from `first_r` and columns from `first_c`, counted from (`row0`, `col0`).
+    """
+    cover[: stop_r - first_r, : stop_c - first_c] = 0.0
     for number in range(4):
         # The corners in turn: upper left, upper right, lower right, lower left.
         di, dj = (1 if number > 1 else 0), (1 if 0 < number < 3 else 0)
@@ -127,10 +158,10 @@ def overlaps(x, y, turn, i, j, row0, col0, cover, rows, cols):  # type: ignore[n
         add_edge(
             corner(x, turn, i, j, di, dj) - col0, y[i + di, j + dj] - row0,
             corner(x, turn, i, j, ei, ej) - col0, y[i + ei, j + ej] - row0,
-            cover, rows, cols,
+            cover, first_r, stop_r, first_c, stop_c,
         )  # fmt: skip
-    for r in range(rows):
-        for c in range(cols):
+    for r in range(stop_r - first_r):
+        for c in range(stop_c - first_c):
             cover[r, c] = abs(cover[r, c])
 
 
@@ -189,6 +220,8 @@ def gather_area(
     x: np.ndarray,
     y: np.ndarray,
     turn: float,
+    middle_x: np.ndarray,
+    middle_y: np.ndarray,
     high: int,
     wide: int,
     row0: int,
@@ -210,6 +243,8 @@ def gather_area(
     turn : float [source pixel]
         As for `reach`. A pixel across the edge where the source begins again takes what is on the
         side of its first corner.
+    middle_x, middle_y : float64 array (height, width) [source pixel]
+        Centres of target pixels.
     high, wide : int [source pixel]
         Rows and columns that the largest of them touches, from `reach`.
     statistic : int
@@ -222,29 +257,35 @@ def gather_area(
     bands, source_rows, source_cols = source.shape
     each = valid.shape[0] == bands
     pixels, fine = source.reshape(bands, -1), good.reshape(bands, -1)
+    # Of a target pixel larger than the source only what lies on the source is looked at.
+    high, wide = min(high, source_rows), min(wide, source_cols)
     cover = np.empty((high, wide))
     values = np.empty(high * wide, source.dtype)
     weights = np.empty(high * wide)
     for i in range(out.shape[1]):
         for j in range(out.shape[2]):
-            x0, x1, y0, y1 = box_of(x, y, turn, i, j)
+            x0, x1, y0, y1, torn = box_of(x, y, turn, middle_x, middle_y, i, j)
             row = col = rows = cols = 0
             if x1 - x0 < math.inf and y1 - y0 < math.inf:
                 row, col = int(math.floor(y0)), int(math.floor(x0))
                 rows, cols = int(math.ceil(y1)) - row, int(math.ceil(x1)) - col
-                overlaps(x, y, turn, i, j, row, col, cover, rows, cols)
             # From cells of the target pixel to pixels of `source`.
-            row, col = row - row0, col - col0
-            first_r, stop_r = max(-row, 0), min(rows, source_rows - row)
-            first_c, stop_c = max(-col, 0), min(cols, source_cols - col)
+            to_row, to_col = row - row0, col - col0
+            first_r, stop_r = max(-to_row, 0), min(rows, source_rows - to_row)
+            first_c, stop_c = max(-to_col, 0), min(cols, source_cols - to_col)
+            if torn and cover.size > 0:
+                cover[0, 0] = 1.0
+            elif first_r < stop_r and first_c < stop_c:
+                overlaps(x, y, turn, i, j, row, col, cover, first_r, stop_r, first_c, stop_c)
             for band in range(bands):
                 number = 0
                 for r in range(first_r, stop_r):
                     for c in range(first_c, stop_c):
-                        at = (row + r) * source_cols + col + c
-                        if cover[r, c] > EDGE and (all_good or fine[band, at]):
+                        at = (to_row + r) * source_cols + to_col + c
+                        share = cover[r - first_r, c - first_c]
+                        if share > EDGE and (all_good or fine[band, at]):
                             values[number] = pixels[band, at]
-                            weights[number] = cover[r, c]
+                            weights[number] = share
                             number += 1
                 if number == 0:
                     out[band, i, j] = fill

@@ -143,18 +143,19 @@ class PointGather:
 
 
 class AreaGather:
-    """Statistics of what lies under target pixels with corners (x, y)."""
+    """Statistics of what lies under target pixels with corners and centres (x, y)."""
 
     def __init__(
         self,
         grid: GeoBox,
         corners: tuple[np.ndarray, np.ndarray],
         turn: float,
+        centres: tuple[np.ndarray, np.ndarray],
         resampling: Resampling,
     ) -> None:
-        self._corners = *corners, turn
+        self._pixels = *corners, turn, *centres
         self._statistic = STATISTICS[resampling]
-        left, top, right, bottom, *self._largest = reach(*self._corners)
+        left, top, right, bottom, *self._largest = reach(*self._pixels)
         if left > right:
             self.around = Window(0, 0, 0, 0)
             return
@@ -173,7 +174,7 @@ class AreaGather:
     ) -> None:
         """Fill `out` and `valid`; see `Gather`."""
         rules = _rules(out.dtype, fill, marks)
-        where = *self._corners, *self._largest, source.window.row, source.window.col
+        where = *self._pixels, *self._largest, source.window.row, source.window.col
         for time in range(len(out)):
             gather_area(
                 *source.with_mask(time), self._statistic, *where, *rules, compiled(out[time]),

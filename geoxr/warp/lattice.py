@@ -90,6 +90,11 @@ class Lattice:
             self.turn = self._turn * abs(self._to_source.a)
         outer = self._outer(target)
         self._checked = self._change is not None and not self._change.comes_back(*outer).all()
+        #: A whole turn of target longitudes where they reach far beyond what a projection is made for.
+        self._around = 0.0
+        if self._change is not None and not self._turn:
+            turn = full_turn(target.crs)
+            self._around = turn if np.ptp(outer[0]) > turn / 6 else 0.0
         self._affine = (
             self._change is None
             and isinstance(source, GeoBox)
@@ -128,7 +133,10 @@ class Lattice:
         east, north = map_points(self._from_target, cols, rows)
         if self._change is not None:
             good = self._change.comes_back(east, north) if self._checked else None
-            east, north = self._change.forward(east, north)
+            lon, lat = east, north
+            east, north = self._change.forward(lon, lat)
+            if self._around:
+                good = self._change.returns(lon, lat, east, north, self._around)
             if good is not None:
                 east = np.where(good, east, np.nan)
         if self._turn:

@@ -15,6 +15,8 @@ from geoxr.warp.lattice import Lattice
 
 #: An edge whose middle lands further than this from the middle of its ends is torn [share of it].
 _TORN = 0.25
+#: A map of the world is wider than this [metre].
+_HALF_WORLD = 1.5e7
 
 
 def project(shape: shapely.Geometry, source: GeoBox, target: GeoBox) -> shapely.Geometry:
@@ -68,7 +70,8 @@ def unbroken(shape: shapely.Geometry, source: GeoBox, target: GeoBox) -> shapely
             return None
         rings.append(moved)
     result = shapely.union_all(rings)
-    return result if result.is_valid else shapely.make_valid(result)
+    result = result if result.is_valid else shapely.make_valid(result)
+    return None if _inside_out(shape, result, change, source) else result
 
 
 def _moved_polygon(
@@ -103,6 +106,31 @@ def _moved_polygon(
         parts = [part - [np.floor(middle / turn + 0.5) * turn, 0.0] for part in parts]
     moved_shape = shapely.Polygon(parts[0], parts[1:])
     return moved_shape if moved_shape.is_valid else shapely.make_valid(moved_shape)
+
+
+def _inside_out(
+    shape: shapely.Geometry, moved: shapely.Geometry, change: Change, source: GeoBox
+) -> bool:
+    """Whether what is inside a shape is outside of it in the target CRS.
+
+    The left and right edge of a map of the world are one meridian elsewhere, and the ring through
+    them encloses nothing, or what the map leaves out.
+    """
+    left, bottom, right, top = shape.bounds
+    if right - left <= (full_turn(source.crs) / 2 or _HALF_WORLD):
+        return False
+    at = (np.arange(8) + 0.5) / 8
+    x, y = np.meshgrid(left + at * (right - left), bottom + at * (top - bottom))
+    x, y = x[shapely.contains_xy(shape, x, y)], y[shapely.contains_xy(shape, x, y)]
+    east, north = change.forward(x, y)
+    good = [
+        _comes_back(np.array([[a, b]]), np.array([[c, d]]), change, source)
+        for a, b, c, d in zip(x, y, east, north, strict=True)
+    ]
+    if not any(good):
+        return False
+    covered = shapely.intersects_xy(moved, east[good], north[good])
+    return bool(np.count_nonzero(covered) < len(covered) / 2)
 
 
 def _comes_back(points: np.ndarray, moved: np.ndarray, change: Change, source: GeoBox) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -144,7 +145,8 @@ class Warped(View):
         if self.resampling in STATISTICS:
             corners = Window(window.row, window.col, window.height + 1, window.width + 1)
             positions = self._corners.coordinates(corners)
-            return AreaGather(grid, positions, self._corners.turn, self.resampling)
+            centres = self._centres.coordinates(window)
+            return AreaGather(grid, positions, self._corners.turn, centres, self.resampling)
         return PointGather(grid, self._centres.coordinates(window), self.resampling)
 
     def _preview(
@@ -170,6 +172,9 @@ class Warped(View):
             self._nothing(out, valid)
             return
         skip = max(min(used.height // x.shape[0], used.width // x.shape[1]), 1)
+        # A turned strip has many pixels along an axis where the preview has few.
+        most = PIECE // (len(bands) * len(times)) or 1
+        skip = max(skip, math.ceil(math.sqrt(used.height * used.width / most)))
         source = Source.load(self.source, used, bands, times, skip)
         gather_cells(source, index, out, valid, fill_of(self))
 

@@ -247,3 +247,30 @@ def test_transforms_that_place_no_pixels_are_refused(affine: Affine, utm_image) 
 def test_a_grid_of_another_kind_is_refused(utm_image) -> None:
     with pytest.raises(gx.errors.ArgumentError, match="a layer or a GeoBox, not a str"):
         gx.open_raster(utm_image, like="EPSG:32633")
+
+
+@pytest.mark.parametrize("world", [(-180.0, "EPSG:4326"), (0.0, "EPSG:4326"), (-2e7, "EPSG:3857")])
+@pytest.mark.parametrize("edge", [(200_000, 8.5e6, "EPSG:32701"), (0, 5.6e6, "EPSG:32633")])
+def test_the_world_meets_a_grid_on_its_own_edge(world, edge) -> None:
+    """Its left and right edge are one meridian there, and the ring through them encloses nothing."""
+    left, crs = world
+    if crs == "EPSG:4326":
+        source = GeoBox((180, 360), Affine(1, 0, left, 0, -1, 90), crs)
+    else:
+        source = GeoBox((200, 400), Affine(1e5, 0, left, 0, -1e5, 1e7), crs)
+    target = GeoBox((50, 50), Affine(12e3, 0, edge[0], 0, -12e3, edge[1]), edge[2])
+    layer = xr.DataArray(
+        np.arange(source.height * source.width, dtype="float32").reshape(source.shape),
+        dims=("y", "x"),
+        coords=coords_of(source),
+    )
+    found = gx.reproject(layer, geobox=target, resampling="nearest").values
+    cols, rows = np.meshgrid(np.arange(50) + 0.5, np.arange(50) + 0.5)
+    change = pyproj.Transformer.from_crs(edge[2], crs, always_xy=True)
+    x, y = change.transform(*(target.affine @ (cols, rows)))
+    x = (x - left) % 360 + left if crs == "EPSG:4326" else x
+    col, row = (np.floor(part).astype(int) for part in ~source.affine @ (x, y))
+    inside = (col >= 0) & (col < source.width)
+    assert inside.mean() > 0.5
+    expected = row * source.width + col
+    np.testing.assert_array_equal(found[inside], expected[inside])

@@ -257,11 +257,64 @@ def test_corners_without_a_place_leave_pixels_without_data() -> None:
     x, y = (part.astype(float) for part in np.meshgrid(np.arange(4) * 2, np.arange(4) * 2))
     x[0, 0] = np.inf
     out, valid = np.empty((1, 3, 3)), np.empty((1, 3, 3), bool)
-    *_, high, wide = reach(x, y, 0.0)
+    where = x, y, 0.0, np.arange(3) * 2 + np.ones((3, 1)), np.arange(3)[:, None] * 2 + np.ones(3)
+    *_, high, wide = reach(*where)
     source, good = np.ones((1, 6, 6)), np.ones((1, 6, 6), bool)
     gather_area(
-        source, good, True, 0, x, y, 0.0, high, wide, 0, 0, np.nan, False, -np.inf, np.inf, False, out,
+        source, good, True, 0, *where, high, wide, 0, 0, np.nan, False, -np.inf, np.inf, False, out,
         valid,
     )  # fmt: skip
     assert valid[0].tolist() == [[False, True, True], [True] * 3, [True] * 3]
     np.testing.assert_array_equal(np.isnan(out), ~valid)
+
+
+@pytest.fixture
+def small_and_fine() -> tuple[xr.DataArray, GeoBox]:
+    """A layer of 3 km at 10 m, and a grid of the whole world."""
+    pixels = np.random.default_rng(6).integers(1, 100, (300, 300)).astype("uint8")
+    world = GeoBox((720, 1440), Affine(0.25, 0, -180, 0, -0.25, 90), "EPSG:4326")
+    return layer(pixels, grid(300, 300)).geoxr.write_nodata(0), world
+
+
+@pytest.mark.parametrize("resampling", AREAS)
+def test_a_small_layer_is_in_one_pixel_of_the_world(small_and_fine, resampling: str) -> None:
+    source, world = small_and_fine
+    found = gx.reproject(source, geobox=world, resampling=resampling)
+    # 90 and 180 degrees from its meridian, corners of target pixels are all over UTM.
+    at = np.argwhere(found.geoxr.valid.values)
+    assert at.tolist() == [[172, 780]]
+    values = source.values
+    expected = {
+        "average": np.floor(values.mean() + 0.5),
+        "mode": np.bincount(values.ravel()).argmax(),
+        "min": values.min(),
+        "max": values.max(),
+        "sum": values.sum(dtype=float),
+        "median": np.floor(np.median(values) + 0.5),
+    }[resampling]
+    assert found.values[172, 780] == pytest.approx(expected)
+
+
+def test_memory_of_a_statistic_does_not_grow_with_target_pixels(small_and_fine) -> None:
+    source, _ = small_and_fine
+    # Each of these pixels is as large as a billion of the source.
+    coarse = GeoBox((6, 6), Affine(3.0, 0, 6.0, 0, -3.0, 56.0), "EPSG:4326")
+    found = gx.reproject(source, geobox=coarse, resampling="max")
+    assert int(found.geoxr.valid.sum()) == 1 and int(found.max()) == 99
+
+
+def test_a_torn_pixel_takes_what_is_at_its_centre() -> None:
+    """A map of the world around a pole meets one that is torn along 180 degrees."""
+    sinusoidal = "+proj=sinu +R=6371007.181 +units=m"
+    source = GeoBox((200, 400), Affine(1e5, 0, -2e7, 0, -1e5, 1e7), sinusoidal)
+    x, _ = np.meshgrid(*(np.arange(size) + 0.5 for size in (400, 200)))
+    polar = GeoBox(
+        (40, 40), Affine(25e4, 0, -5e6, 0, -25e4, 5e6), "+proj=stere +lat_0=90 +lat_ts=70"
+    )
+    east = layer((x > 200).astype("float32"), source)
+    found = gx.reproject(east, geobox=polar, resampling="average").values
+    _, cols = np.meshgrid(np.arange(40), np.arange(40))
+    # Beside the two meridians at which east and west meet, a mean of both is a mistake.
+    beside = np.abs(cols - 19.5) > 2
+    assert np.isfinite(found).mean() > 0.95
+    np.testing.assert_allclose(found[beside & np.isfinite(found)] % 1, 0, atol=1e-6)

@@ -17,7 +17,9 @@ from rasterio.vrt import WarpedVRT
 import geoxr as gx
 from geoxr.grid.geobox import geobox_of
 from geoxr.grid.window import Window
+from geoxr.io.reader import read_window
 from geoxr.io.resolve import resolve
+from geoxr.warp.gather import Source
 from geoxr.warp.lattice import Lattice
 
 
@@ -225,3 +227,33 @@ def test_a_global_layer_meets_a_utm_grid(tmp_path: Path, utm_image: Path) -> Non
 def test_bounds_that_miss_the_file_are_told(utm_image: Path) -> None:
     with pytest.raises(gx.errors.NoOverlapError, match="does not meet the target grid"):
         gx.open_raster(utm_image, bounds=(0, 0, 1000, 1000))
+
+
+def test_a_preview_of_a_turned_strip_reads_no_more_than_a_piece(
+    tmp_path: Path, monkeypatch
+) -> None:
+    """A strip of 4000 x 40 pixels lies along the rows of a target."""
+    monkeypatch.setattr("geoxr.warp.warped.PIECE", 4000)
+    rows = np.repeat(np.arange(4000, dtype="uint16")[:, None], 40, axis=1)
+    upright = GeoBox((4000, 40), Affine(10, 0, 5e5, 0, -10, 5.2e6), "EPSG:32633")
+    path = tmp_path / "strip.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", height=4000, width=40, count=1, dtype="uint16", nodata=65535,
+        crs="EPSG:32633", transform=upright.affine,
+    ) as file:  # fmt: skip
+        file.write(rows, 1)
+    lying = GeoBox((40, 4000), Affine(0, 10.01, 5e5, -10, 0, 5.2e6), "EPSG:32633")
+    layer = gx.open_raster(path).geoxr.reproject(geobox=lying, resampling="nearest")
+    taken = []
+    load = Source.load
+
+    def counted(reader, window, bands, times, step=1):
+        taken.append(load(reader, window, bands, times, step))
+        return taken[-1]
+
+    monkeypatch.setattr(Source, "load", staticmethod(counted))
+    pixels, valid = read_window(resolve(layer).reader, Window(0, 0, 40, 4000), step=20)
+    assert sum(source.pixels.size for source in taken) <= 4400
+    assert valid.mean() > 0.9
+    expected = np.arange(200) * 20 + 10
+    assert np.abs(pixels[0, 0, 0].astype(int) - expected)[valid[0, 0, 0]].max() <= 20
