@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 import geoxr as gx
-from geoxr.errors import GridError
+from geoxr.errors import GridError, ValidityError
 from geoxr.grid.coords import coords_of
 from geoxr.grid.window import Window
 from geoxr.io.array import ArrayReader, InMemory
@@ -20,6 +20,7 @@ from geoxr.io.layer import as_layer
 from geoxr.io.picks import Picked
 from geoxr.io.reader import everything, read_window
 from geoxr.io.resolve import resolve
+from geoxr.testing import write_geotiff
 
 GRID = GeoBox((70, 90), Affine(30, 0, 600_000, 0, -30, 5_000_000), "EPSG:32633")
 DATES = tuple(np.array(["2020-01-05", "2020-02-07"], "datetime64[ns]"))
@@ -141,3 +142,45 @@ def test_dropped_attributes_of_the_grid_are_told() -> None:
     with pytest.raises(GridError, match=r"drop_attrs\(deep=False\)"):
         _ = LAYER.drop_attrs().geoxr.geobox
     assert LAYER.drop_attrs(deep=False).geoxr.geobox == GRID
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda da: da.copy().load(),
+        lambda da: da.compute(),
+        lambda da: da.geoxr.chunk(16),
+        lambda da: da + 1,
+        lambda da: da.astype("float32"),
+        lambda da: da.transpose("x", "y", "band", "time").compute(),
+    ],
+    ids=["load", "compute", "chunk", "add", "astype", "transpose and compute"],
+)
+def test_a_mask_that_was_left_behind_is_not_forgotten(operation: Any) -> None:
+    assert LAYER.attrs["validity"] == "mask"
+    without = operation(LAYER)
+    with pytest.raises(ValidityError, match="leaves behind the mask"):
+        without.geoxr.valid  # noqa: B018
+    everywhere = without.drop_attrs(deep=False).assign_attrs(kind="continuous")
+    assert everywhere.geoxr.valid.values.all()
+    in_dataset = gx.merge({"a": LAYER}).compute()
+    assert (in_dataset.geoxr.valid.values == GOOD).all()
+    assert "validity" not in LAYER.geoxr.write_nodata(255).attrs
+
+
+def test_chunks_of_a_layer_keep_its_nodata_until_numbers_change(tmp_path: Path) -> None:
+    pixels = np.arange(1200, dtype="uint16").reshape(30, 40)
+    write_geotiff(tmp_path / "a.tif", pixels, crs="EPSG:32633", transform=GRID.affine, nodata=7)
+    layer = gx.open_raster(tmp_path / "a.tif")
+    for chunked in (
+        layer.geoxr.chunk(16),
+        layer.chunk({"x": 9}),
+        layer.geoxr.chunk(16)[:, 2:, ::2],
+    ):
+        part = chunked.isel(y=slice(0, 20))
+        expected = layer.sel(y=part.y, x=part.x).values[0] != 7
+        np.testing.assert_array_equal(part.geoxr.valid.values, expected)
+        assert part.geoxr.nodata == 7
+    for changed in (layer.geoxr.chunk(16) + 1, (layer + 1).chunk({"x": 9})):
+        with pytest.raises(ValidityError, match="may no longer mark missing pixels"):
+            changed.geoxr.valid  # noqa: B018

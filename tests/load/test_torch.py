@@ -146,18 +146,20 @@ def test_codes_outside_the_classes_raise(ds: xr.Dataset) -> None:
 def test_the_slow_path_is_right_and_says_so(ds: xr.Dataset) -> None:
     plan = ds.geoxr.grid_chips(64)
     expected = next(iter(ds.geoxr.to_torch(plan, batch_size=4)))
-    # Dask loses the reader, and with it what nodata means: say it again, or be told to.
     chunked = ds.geoxr.chunk(100)
+    with pytest.warns(UserWarning, match="is read through xarray .* dask") as told:
+        slow = chunked.geoxr.to_torch(plan, batch_size=4)
+    assert {str(w.message).split("'")[1] for w in told} == set(ds.data_vars)
+    for name, values in next(iter(slow)).items():
+        assert torch.equal(values, expected[name])
+    # Once numbers are computed of the chunks, what nodata means must be said again.
+    computed = chunked.assign(image=chunked["image"] + 0)
     with pytest.raises(gx.errors.ValidityError, match="write_nodata"):
-        chunked.geoxr.to_torch(plan, batch_size=4)
-    told = xr.Dataset({"image": chunked["image"].geoxr.write_nodata(ds["image"].geoxr.nodata)})
-    with pytest.warns(UserWarning, match="'image' is read through xarray .* dask"):
-        slow = told.geoxr.to_torch(plan, batch_size=4)
+        computed.geoxr.to_torch(plan, batch_size=4)
+    marked = computed["image"].geoxr.write_nodata(ds["image"].attrs["nodata"])
+    with pytest.warns(UserWarning, match="is read through xarray"):
+        slow = computed[["image"]].assign(image=marked).geoxr.to_torch(plan, batch_size=4)
     assert torch.equal(next(iter(slow))["image"], expected["image"])
-    numbers = chunked[["image"]]
-    del numbers["image"].attrs["nodata"]
-    with pytest.warns(UserWarning, match="'image' is read through xarray"):
-        numbers.geoxr.to_torch(plan, batch_size=4)
 
 
 def test_a_transposed_layer_gives_the_same_batches(ds: xr.Dataset) -> None:
