@@ -70,7 +70,12 @@ def crs_name(crs: CRS | None) -> str:
         return "no CRS"
     if crs.proj.is_bound and crs.proj.source_crs is not None:
         return f"{crs.proj.source_crs.name} with a datum shift of its own"
-    return f"EPSG:{crs.epsg}" if crs.epsg is not None else str(crs.proj.name)
+    if crs.epsg is not None:
+        return f"EPSG:{crs.epsg}"
+    if crs.proj.name not in ("unknown", "unnamed", "undefined"):
+        return str(crs.proj.name)
+    operation = crs.proj.coordinate_operation
+    return f"a CRS without a name ({operation.method_name if operation else crs.proj.type_name})"
 
 
 def same_crs(first: CRS | None, second: CRS | None) -> bool:

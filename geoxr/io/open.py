@@ -49,6 +49,11 @@ def open_zarr(
     GridError
         If the variables are on several grids.
     """
+    if "://" in str(store):
+        raise ArgumentError(
+            f"{store} is not on a local disk, and remote stores are not read here yet. Open its "
+            f"variables with xarray, which geoxr takes as they are: xr.open_zarr({str(store)!r})."
+        )
     path = Path(store)
     raw = _opened(path, group, variables)
     raw = adopt(raw)

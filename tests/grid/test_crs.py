@@ -76,3 +76,8 @@ def test_a_turn_is_told_in_the_units_of_the_crs() -> None:
     assert full_turn(CRS("EPSG:4807")) == 400  # grads
     assert full_turn(CRS("EPSG:32633")) == 0
     assert full_turn(None) == 0
+
+
+def test_a_crs_without_a_name_is_told_by_its_method() -> None:
+    crs = parse_crs("+proj=laea +lat_0=41.6 +lon_0=-90")
+    assert crs_name(crs) == "a CRS without a name (Lambert Azimuthal Equal Area)"

@@ -182,3 +182,8 @@ def test_a_cube_with_dates_and_bands_comes_back(tmp_path: Path) -> None:
     check(back, da)
     assert back["red"].dims == ("time", "band", "y", "x")
     assert back["band"].values.tolist() == ["a", "b"]
+
+
+def test_a_remote_store_is_left_to_xarray() -> None:
+    with pytest.raises(gx.errors.ArgumentError, match=r"xr\.open_zarr\('s3://bucket/a\.zarr'\)"):
+        gx.open_zarr("s3://bucket/a.zarr")
