@@ -194,9 +194,10 @@ def chip_ways(folder: Path, chips: int) -> list[Way]:
 
 def warp_with_rasterio(image: xr.DataArray, like: xr.Dataset, method: str) -> Callable[[], None]:
     source, target = image.geoxr.geobox, like.geoxr.geobox
-    pixels, out = image.values, np.empty((7, *target.shape), image.dtype)
+    pixels = image.values
 
     def run() -> None:
+        out = np.empty((7, *target.shape), image.dtype)  # as compute() makes a new one
         rasterio.warp.reproject(
             pixels, out, src_transform=source.affine, src_crs=source.crs.to_wkt(), src_nodata=0,
             dst_transform=target.affine, dst_crs=target.crs.to_wkt(), dst_nodata=0,
