@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from geoxr.warp.kernels import EDGE, finished, jit
+from geoxr.warp.kernels import EDGE, finished, jit, tell
 
 #: Statistics by name, as the kernel knows them.
 AVERAGE, MODE, MIN, MAX, SUM, MEDIAN = range(6)
@@ -255,7 +255,6 @@ def gather_area(
         As for `gather_bilinear`.
     """
     bands, source_rows, source_cols = source.shape
-    each = valid.shape[0] == bands
     pixels, fine = source.reshape(bands, -1), good.reshape(bands, -1)
     # Of a target pixel larger than the source only what lies on the source is looked at.
     high, wide = min(high, source_rows), min(wide, source_cols)
@@ -303,7 +302,4 @@ def gather_area(
                         if statistic == SUM:
                             value *= weights[:number].sum()
                     out[band, i, j] = finished(value, marks, fill, low, top, whole)
-                if each:
-                    valid[band, i, j] = number > 0
-                elif valid.shape[0] > 0:
-                    valid[0, i, j] = number > 0 and (band == 0 or valid[0, i, j])
+                tell(valid, band, bands, i, j, number > 0)

@@ -224,6 +224,15 @@ def place(at, first):  # type: ignore[no-untyped-def]
 
 
 @jit
+def tell(valid, band, bands, i, j, usable):  # type: ignore[no-untyped-def]
+    """Note whether a pixel of one band may be used: per band, for all together, or not at all."""
+    if valid.shape[0] == bands:
+        valid[band, i, j] = usable
+    elif valid.shape[0] > 0:
+        valid[0, i, j] = usable and (band == 0 or valid[0, i, j])
+
+
+@jit
 def blend(source, good, all_good, band, row, col, fy, fx):  # type: ignore[no-untyped-def]
     """Weigh four pixels, the first at (`row`, `col`).
 
@@ -292,7 +301,6 @@ def gather_bilinear(
         As for `gather_nearest`.
     """
     bands, rows, cols = source.shape
-    each = valid.shape[0] == bands
     pixels, fine = source.reshape(bands, -1), good.reshape(bands, -1)
     for i in range(offsets.shape[0]):
         for j in range(offsets.shape[1]):
@@ -326,10 +334,7 @@ def gather_bilinear(
                 else:
                     value = blend(source, good, all_good, band, row, col, fy, fx)
                     out[band, i, j] = finished(value, marks, fill, low, high, whole)
-                if each:
-                    valid[band, i, j] = usable
-                elif valid.shape[0] > 0:
-                    valid[0, i, j] = usable and (band == 0 or valid[0, i, j])
+                tell(valid, band, bands, i, j, usable)
 
 
 @jit
@@ -370,7 +375,6 @@ def gather_cubic(
     Acoustics, Speech, and Signal Processing 29 (1981), equation 15.
     """
     bands, rows, cols = source.shape
-    each = valid.shape[0] == bands
     pixels, fine = source.reshape(bands, -1), good.reshape(bands, -1)
     wx, wy = np.empty(4), np.empty(4)
     for i in range(offsets.shape[0]):
@@ -409,7 +413,4 @@ def gather_cubic(
                 else:
                     value = blend(source, good, all_good, band, row, col, fy, fx)
                     out[band, i, j] = finished(value, marks, fill, low, high, whole)
-                if each:
-                    valid[band, i, j] = usable
-                elif valid.shape[0] > 0:
-                    valid[0, i, j] = usable and (band == 0 or valid[0, i, j])
+                tell(valid, band, bands, i, j, usable)
