@@ -12,12 +12,10 @@ from geoxr.grid.window import Window
 from geoxr.io.reader import WindowReader, everything
 
 
-@dataclass(frozen=True)
-class BandStack:
-    """Bands from several readers of one grid and type; see `WindowReader`."""
+class Stack:
+    """Base of frozen readers over several readers of one grid: what the first says holds for all."""
 
     sources: tuple[WindowReader, ...]
-    bands: tuple[str, ...]
 
     @property
     def geobox(self) -> GeoBox:
@@ -28,6 +26,14 @@ class BandStack:
     def dtype(self) -> np.dtype:
         """Type of the pixels."""
         return self.sources[0].dtype
+
+
+@dataclass(frozen=True)
+class BandStack(Stack):
+    """Bands from several readers of one grid and type; see `WindowReader`."""
+
+    sources: tuple[WindowReader, ...]
+    bands: tuple[str, ...]
 
     @property
     def times(self) -> tuple[np.datetime64, ...] | None:
@@ -93,21 +99,11 @@ class BandStack:
 
 
 @dataclass(frozen=True)
-class TimeStack:
+class TimeStack(Stack):
     """One reader per time step, all on one grid; see `WindowReader`."""
 
     sources: tuple[WindowReader, ...]
     times: tuple[np.datetime64, ...]
-
-    @property
-    def geobox(self) -> GeoBox:
-        """Grid of all."""
-        return self.sources[0].geobox
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Type of the pixels."""
-        return self.sources[0].dtype
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -147,7 +143,7 @@ class TimeStack:
 
 
 @dataclass(frozen=True)
-class AllValid:
+class AllValid(Stack):
     """Where all bands of all readers of one grid are valid, as boolean pixels; see `WindowReader`.
 
     Readers without time hold at every time step of the others.
@@ -159,11 +155,6 @@ class AllValid:
     dtype = np.dtype(bool)
     nodata = None
     masked = False
-
-    @property
-    def geobox(self) -> GeoBox:
-        """Grid of all."""
-        return self.sources[0].geobox
 
     @property
     def times(self) -> tuple[np.datetime64, ...] | None:
