@@ -67,7 +67,8 @@ class Recipe:
             Each output, (B, [T,] [C,] H, W); ``valid`` (B, H, W), True where all of them are valid;
             ``valid_<name>`` where there are several; ``bounds`` (B, 4); ``index`` (B,).
         """
-        index, corners = plan.windows(start, stop)
+        index = plan.indices(start, stop)
+        corners = plan.spots(index).corners
         number, (height, width) = len(index), plan.size
         out: Arrays = {}
         good = {name: np.ones((number, height, width), bool) for name in self.outputs}

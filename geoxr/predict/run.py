@@ -26,7 +26,7 @@ from geoxr.io.open import open_zarr
 from geoxr.load.torch import Batch, ChipLoader, to_torch
 from geoxr.metrics import evaluating
 from geoxr.options import format_bytes, options
-from geoxr.sample.chip import ChipPlan, CornerGrid
+from geoxr.sample.chip import ChipPlan, CornerGrid, Grid
 from geoxr.typing import PathLike
 
 Model = Callable[..., torch.Tensor]
@@ -131,7 +131,7 @@ class _Run:
         with evaluating(self.model):
             for batch in tqdm(loader, desc="predict", disable=not progress):
                 codes = self._codes(batch, loader.plan.size)
-                corners = loader.plan.draw.corners(0).take(batch["index"].numpy()) + self.halo
+                corners = loader.plan.spots(batch["index"].numpy()).corners + self.halo
                 for piece, (row, col) in zip(codes, corners, strict=True):
                     window = Window(int(row), int(col), self.size, self.size)
                     inside = window & Window(0, 0, height, width)
@@ -205,7 +205,7 @@ def _loader(
     shape = (-(-geobox.height // run.size), -(-geobox.width // run.size))
     last = tuple((n - 1) * run.size - run.halo for n in shape)
     corners = CornerGrid((-run.halo, -run.halo), (run.size, run.size), shape, last)  # type: ignore[arg-type]
-    plan = ChipPlan(geobox, (side, side), corners)
+    plan = ChipPlan((Grid(geobox),), (side, side), corners)
     loader = to_torch(
         ds[partners], plan, batch_size=batch_size, concat={"image": names}, shard=False
     )

@@ -11,7 +11,7 @@ import xarray as xr
 from geoxr.errors import ArgumentError, ChipError
 from geoxr.grid.geobox import geobox_of
 from geoxr.sample.area import chip_area, chip_size, inside
-from geoxr.sample.chip import ChipPlan, CornerGrid, CornerList
+from geoxr.sample.chip import ChipPlan, CornerGrid, Fixed, Grid, Spots
 from geoxr.sample.validity import check_min_valid, valid_fraction
 from geoxr.typing import Area
 
@@ -61,8 +61,8 @@ def grid_chips(
         raise ArgumentError(f'edge is {edge!r}, but must be "shift", "pad" or "drop".')
     whole = _grid((0, 0), (geobox.height, geobox.width), sides, steps, edge)
     if aoi is None and min_valid == 0:
-        return ChipPlan(geobox, sides, whole)
-    corners = whole.take(np.arange(len(whole))) if aoi is None else None
+        return ChipPlan((Grid(geobox),), sides, whole)
+    corners = whole.take(np.arange(len(whole))).corners if aoi is None else None
     if corners is None:
         parts = chip_area(ds, aoi)
         pieces = [_part(part, sides, steps, edge) for part in parts]
@@ -76,7 +76,7 @@ def grid_chips(
             f"No chip of {sides[0]} x {sides[1]} pixels lies wholly in the area with at least "
             f"{min_valid:.0%} valid pixels. Make size or min_valid smaller, or the area larger."
         )
-    return ChipPlan(geobox, sides, CornerList(corners))
+    return ChipPlan((Grid(geobox),), sides, Fixed(Spots(corners)))
 
 
 def _grid(
@@ -106,5 +106,5 @@ def _part(
         return np.empty((0, 2), "int64")
     # Chips that reach over the end of an area are not in it, so "pad" has nothing to pad here.
     grid = _grid((row, col), (height, width), size, stride, "drop" if edge == "pad" else edge)
-    corners = grid.take(np.arange(len(grid)))
+    corners = grid.take(np.arange(len(grid))).corners
     return corners[inside([part], corners, size)]

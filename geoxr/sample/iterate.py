@@ -39,7 +39,7 @@ def iter_chips(ds: xr.Dataset, plan: ChipPlan) -> Iterator[xr.Dataset]:
     readers = {name: layer_reader(ds, name) for name in layer_names(ds)}
     partners = [f"{name}{VALID_SUFFIX}" for name in readers]
     rest = ds.drop_vars([*readers, *partners], errors="ignore")
-    for chip in plan:
+    for chip in plan.chips():
         inside = chip.window & whole == chip.window
         rows, cols = chip.window.slices
         frame = rest.isel(y=rows, x=cols).load() if inside else xr.Dataset(attrs=ds.attrs)

@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from geoxr.errors import ArgumentError, ChipError
 from geoxr.grid.geobox import geobox_of
 from geoxr.sample.area import chip_area, chip_size, inside, legal_corners
-from geoxr.sample.chip import ChipPlan, CornerList
+from geoxr.sample.chip import ChipPlan, Grid, Spots
 from geoxr.sample.validity import check_min_valid, valid_fraction
 from geoxr.typing import Area, Seed
 
@@ -73,8 +73,8 @@ def random_chips(
     draw = RandomDraw(
         geobox, sides, int(length), parts, int(seed), min_valid, ds if min_valid > 0 else None
     )
-    draw.corners(0)
-    return ChipPlan(geobox, sides, draw)
+    draw.places(0)
+    return ChipPlan((Grid(geobox),), sides, draw)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,13 +89,13 @@ class RandomDraw:
     min_valid: float
     ds: xr.Dataset | None
 
-    def corners(self, epoch: int) -> CornerList:
-        """Return the corners of an epoch."""
+    def places(self, epoch: int) -> Spots:
+        """Return the places of an epoch."""
         return _drawn(self, epoch)
 
 
 @lru_cache(maxsize=8)
-def _drawn(draw: RandomDraw, epoch: int) -> CornerList:
+def _drawn(draw: RandomDraw, epoch: int) -> Spots:
     rng = np.random.default_rng([draw.seed, epoch])
     legal = np.array([legal_corners(part, draw.size, draw.geobox) for part in draw.parts])
     room = (legal[:, 2] * legal[:, 3]).astype(float) if len(legal) else np.zeros(0)
@@ -123,7 +123,7 @@ def _drawn(draw: RandomDraw, epoch: int) -> CornerList:
         refused = 0 if len(corners) else refused + tries
         if refused > _PATIENCE:
             raise _too_few(draw, draw.length - missing)
-    return CornerList(np.concatenate(found))
+    return Spots(np.concatenate(found))
 
 
 def _too_few(draw: RandomDraw, number: int) -> ChipError:
