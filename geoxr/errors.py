@@ -6,6 +6,7 @@
     ├── MissingFileError          (FileNotFoundError)  a path that is not there
     ├── NotARasterError           (ValueError)         a file that cannot be opened as layer
     ├── ReadFailedError           (OSError)            pixels that cannot be read
+    │   └── ChipReadError                              ... of a chip in a batch
     ├── MissingCRSError           (ValueError)         a CRS is needed and there is none
     ├── CRSMismatchError          (ValueError)         one CRS was expected, several were found
     ├── GridError                 (ValueError)         coordinates that are not a regular grid
@@ -41,6 +42,17 @@ class NotARasterError(GeoxrError, ValueError):
 
 class ReadFailedError(GeoxrError, OSError):
     """Pixels could not be read from an opened layer."""
+
+
+class ChipReadError(ReadFailedError):
+    """A chip of a batch could not be read; `number` is its number in the plan."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.number = number
+
+    def __reduce__(self) -> tuple[type, tuple[str, int]]:
+        return type(self), (str(self), self.number)
 
 
 class MissingCRSError(GeoxrError, ValueError):

@@ -14,7 +14,8 @@ import torch
 import xarray as xr
 
 from geoxr.errors import ArgumentError
-from geoxr.load.batch import Arrays, Recipe, make_recipe
+from geoxr.load.batch import Arrays, Recipe
+from geoxr.load.recipe import make_recipe
 from geoxr.sample.chip import ChipPlan
 from geoxr.sample.iterate import check_plan
 
@@ -123,7 +124,9 @@ def to_torch(
         While reading, if a label has a code that is none of its classes.
     """
     check_plan(ds, plan)
-    recipe, slow = make_recipe(ds, concat=concat, dtype=dtype, fill=fill, ignore_index=ignore_index)
+    recipe, slow = make_recipe(
+        ds, plan, concat=concat, dtype=dtype, fill=fill, ignore_index=ignore_index
+    )
     for name, reason in slow.items():
         warnings.warn(
             f"{name!r} is read through xarray chip by chip, which is slow, because {reason}.",
@@ -210,8 +213,7 @@ class ChipLoader:
                     future.cancel()
 
     def _read(self, plan: ChipPlan, start: int) -> Arrays:
-        arrays = self._recipe.batch(plan, start, start + self.batch_size)
-        return self._recipe.finish(arrays)
+        return _filled(self._recipe, plan, start, start + self.batch_size)
 
     def _deliver(self, arrays: Arrays) -> Batch:
         batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -233,11 +235,18 @@ class ChipDataset(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> Batch:
         at = range(len(self.plan))[index]
-        arrays = self._recipe.finish(self._recipe.batch(self.plan, at, at + 1))
+        arrays = _filled(self._recipe, self.plan, at, at + 1)
         batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
         if self.transform is not None:
             batch = self.transform(batch)
         return {name: tensor[0] for name, tensor in batch.items()}
+
+
+def _filled(recipe: Recipe, plan: ChipPlan, start: int, stop: int) -> Arrays:
+    index = plan.indices(start, stop)
+    arrays = recipe.allocate(plan, len(index))
+    recipe.fill_batch(arrays, plan, index)
+    return recipe.finish(arrays, plan, len(index))
 
 
 def _world() -> tuple[int, int]:
