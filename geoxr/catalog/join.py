@@ -19,13 +19,12 @@ from geoxr.grid.adopt import adopt
 from geoxr.grid.crs import require_crs, same_crs
 from geoxr.grid.geobox import geobox_of, lattice_offset, same_grid
 from geoxr.grid.meaning import classes_of, kind_of
-from geoxr.grid.shapes import covered
 from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.packing import fact_coord
 from geoxr.io.reader import WindowReader
 from geoxr.io.resolve import resolve
 from geoxr.typing import Overlap, Resampling
-from geoxr.warp.reproject import check_complex, check_resampling, onto, pick_resampling
+from geoxr.warp.reproject import check_complex, check_resampling, pick_resampling
 
 
 def mosaic(
@@ -90,10 +89,7 @@ def mosaic(
     for i in np.flatnonzero(~sliced)[:1]:
         resampling = pick_resampling(resampling, kind, sources[i].geobox, grid)
         check_complex(sources[i].dtype, resampling)
-    readers = tuple(onto(source, grid, resampling or "nearest") for source in sources)
-    windows = [covered(reader.footprint, grid) for reader in readers]
-    spans = np.array([(w.row, w.col, *w.stop) for w in windows], "int64")
-    scenes = LayerScenes(tuple(sources), readers, grid, spans, sliced)
+    scenes = LayerScenes.of(tuple(sources), grid, resampling or "nearest", free=like is None)
     coords = grid_coords(first) if same_grid(geobox_of(first), grid) else None
     result = layer_like(first, Mosaic(scenes, overlap), coords=coords)
     return result if overlap != "count" else as_count(result)

@@ -16,7 +16,7 @@ from geoxr.catalog.sources import Scenes
 from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window
 from geoxr.io.reader import WindowReader, fill_of, reduce_valid
-from geoxr.typing import Overlap
+from geoxr.typing import Overlap, Resampling
 
 #: Numbers that one window may hold in memory while scenes are combined; larger ones are cut.
 _MOST = 1 << 22
@@ -90,6 +90,13 @@ class Mosaic:
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
+    def onto(self, geobox: GeoBox, resampling: Resampling) -> Mosaic | None:
+        """Return the mosaic on another grid with every scene resampled once; see `Regridded`."""
+        if self.overlap == "count":
+            return None
+        scenes = self.scenes.onto(geobox, resampling)
+        return None if scenes is None else Mosaic(scenes, self.overlap)
+
     def hits(self, window: Window, step: int = 1) -> np.ndarray:
         """Positions of the scenes that have pixels in a window, in order."""
         row, col = window.row, window.col
@@ -130,6 +137,8 @@ class Mosaic:
                 piece = None if valid is None else valid[..., rows, cols]
                 self.read(part, out[..., rows, cols], piece, bands=bands, times=times, step=step)
             return
+        if len(hits) == 1 and self._whole(hits[0], window, out, valid, bands, times, step):
+            return
         own = valid is not None and valid.shape == out.shape
         good = valid if own and valid is not None else np.empty(out.shape, bool)
         good[...] = False
@@ -140,6 +149,25 @@ class Mosaic:
             combine(self.overlap, parts, len(hits), out, good, self.nodata, fill_of(self))
         if valid is not None and not own:
             reduce_valid(good, valid)
+
+    def _whole(
+        self,
+        hit: int,
+        window: Window,
+        out: np.ndarray,
+        valid: np.ndarray | None,
+        bands: tuple[int, ...],
+        times: tuple[int, ...],
+        step: int,
+    ) -> bool:
+        """Let the one scene of a window write it all; False where it does not fit."""
+        if self.overlap not in PICKING or self._part(hit, window, step) != window:
+            return False
+        scene = self.scenes.reader(int(hit))
+        if scene is None or scene.dtype != out.dtype or repr(scene.nodata) != repr(self.nodata):
+            return False
+        scene.read(window, out, valid, bands=bands, times=times, step=step)
+        return True
 
     def _overlay(
         self,

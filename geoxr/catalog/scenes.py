@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -58,6 +58,11 @@ class Target:
         """Whether nothing was asked for."""
         asked = (self.crs, self.resolution, self.bounds, self.like)
         return all(value is None for value in asked)
+
+    @property
+    def free(self) -> bool:
+        """Whether geoxr chose the grid."""
+        return replace(self, crs=None).open and self.crs in (None, "auto")
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ def layer_of(
             check_complex(np.dtype(header.dtype), resampling)
         scenes = TableScenes(
             table, geobox, found.windows, found.sliced, names, picked,
-            resampling or "nearest", default, errors == "skip",
+            resampling or "nearest", default, errors == "skip", target.free,
         )  # fmt: skip
         steps, readers = _by_date(_meeting(scenes), table.starts, overlap, time)
     dated = time != "collapse" and not np.isnat(steps).any() and (len(steps) > 1 or time == "each")

@@ -15,8 +15,10 @@ from odc.geo.geobox import GeoBox
 
 from geoxr.catalog.outlines import outlines
 from geoxr.catalog.table import SceneTable, open_row
+from geoxr.catalog.windows import scene_windows
 from geoxr.errors import GeoxrError
-from geoxr.grid.shapes import outline
+from geoxr.grid.geobox import lattice_offset
+from geoxr.grid.shapes import covered, outline
 from geoxr.io.reader import Raster, WindowReader
 from geoxr.io.views import Cropped
 from geoxr.typing import Resampling
@@ -57,6 +59,13 @@ class Scenes(Raster, Protocol):
         """Return a scene on the grid of the mosaic; None for one that is left out."""
         ...
 
+    def onto(self, geobox: GeoBox, resampling: Resampling) -> Scenes | None:
+        """Return the scenes on another grid; None where that would not spare a resampling.
+
+        That is where the grid was asked for, or all scenes are on its lattice.
+        """
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class TableScenes:
@@ -78,6 +87,8 @@ class TableScenes:
         Nodata value of files that name none.
     skip : bool
         Leave out scenes that cannot be opened any more, with a warning, instead of raising.
+    free : bool
+        Whether nobody asked for `geobox`.
     """
 
     table: SceneTable
@@ -89,6 +100,7 @@ class TableScenes:
     resampling: Resampling
     default: float | None = None
     skip: bool = False
+    free: bool = False
 
     times = None
 
@@ -125,6 +137,20 @@ class TableScenes:
     def footprint(self) -> shapely.Geometry:
         """Outline of all scenes together, within the grid."""
         return shapely.union_all(outlines(self.table, self.geobox)) & outline(self.geobox)
+
+    def onto(self, geobox: GeoBox, resampling: Resampling) -> TableScenes | None:
+        """Return the scenes on another grid; see `Scenes`."""
+        if not self.free or self.sliced.all():
+            return None
+        found = scene_windows(self.table, geobox)
+        return replace(
+            self,
+            geobox=geobox,
+            windows=found.windows,
+            sliced=found.sliced,
+            resampling=resampling,
+            free=False,
+        )
 
     def take(self, picked: np.ndarray) -> TableScenes:
         """Keep some scenes."""
@@ -173,6 +199,8 @@ class LayerScenes:
         The same on `geobox`.
     windows, sliced : array
         See `SceneWindows`.
+    free : bool
+        Whether nobody asked for `geobox`.
     """
 
     sources: tuple[WindowReader, ...]
@@ -180,6 +208,29 @@ class LayerScenes:
     geobox: GeoBox
     windows: np.ndarray
     sliced: np.ndarray
+    free: bool
+
+    @classmethod
+    def of(
+        cls,
+        sources: tuple[WindowReader, ...],
+        geobox: GeoBox,
+        resampling: Resampling,
+        *,
+        free: bool,
+    ) -> LayerScenes:
+        """Put layers on a grid."""
+        readers = tuple(onto(source, geobox, resampling) for source in sources)
+        windows = [covered(reader.footprint, geobox) for reader in readers]
+        spans = np.array([(w.row, w.col, *w.stop) for w in windows], "int64")
+        sliced = np.array([lattice_offset(source.geobox, geobox) is not None for source in sources])
+        return cls(sources, readers, geobox, spans, sliced, free)
+
+    def onto(self, geobox: GeoBox, resampling: Resampling) -> LayerScenes | None:
+        """Return the layers on another grid; see `Scenes`."""
+        if not self.free or self.sliced.all():
+            return None
+        return LayerScenes.of(self.sources, geobox, resampling, free=False)
 
     @property
     def dtype(self) -> np.dtype:

@@ -15,6 +15,10 @@ import numpy as np
 
 #: Positions this close to a border of a cell count as on it [pixel].
 EDGE = 1e-6
+#: Pixels that are moved at once from a source to a row.
+CHUNK = 16
+#: Runs that are shorter than this on the average are not worth moving in chunks [pixel].
+_SHORT = 4
 #: What tells which source pixels are valid: nothing, since all are; a number; a mask.
 ALL, MARK, MASK = 0, 1, 2
 
@@ -37,10 +41,12 @@ def interpolate(
         Filled.
     """
     height, width = x.shape
+    share = 1.0 / step  # exact: steps are powers of two
     for i in range(height):
         at_row = row0 + i + 0.5
         node_row = int(at_row // step)
-        fy = at_row / step - node_row
+        fy = at_row * share - node_row
+        line_x, line_y = x[i], y[i]
         j = 0
         while j < width:
             node_col = int((col0 + j + 0.5) // step)
@@ -53,10 +59,12 @@ def interpolate(
             y1 = (1.0 - fy) * nodes[1, node_row, node_col + 1] + fy * nodes[
                 1, node_row + 1, node_col + 1
             ]
-            for k in range(j, stop):
-                fx = (col0 + k + 0.5) / step - node_col
-                x[i, k] = (1.0 - fx) * x0 + fx * x1
-                y[i, k] = (1.0 - fx) * y0 + fx * y1
+            # Counted from an unsigned position, which spares the check for counting from the end.
+            at, first = np.uintp(j), col0 + j + 0.5
+            for k in range(np.uintp(stop - j)):
+                fx = (first + k) * share - node_col
+                line_x[at + k] = (1.0 - fx) * x0 + fx * x1
+                line_y[at + k] = (1.0 - fx) * y0 + fx * y1
             j = stop
 
 
@@ -79,23 +87,23 @@ def cells(
     row, col, stop_row, stop_col : int
         The smallest window that holds all cells; empty (0, 0, 0, 0) if there is none.
     """
-    top, left, bottom, right = height, width, -1, -1
+    far = np.int32(2**31 - 1)
+    top, left, bottom, right = far, far, np.int32(-1), np.int32(-1)
+    stop_x, stop_y = float(width), float(height)
     for i in range(x.shape[0]):
+        line_x, line_y, rows, cols = x[i], y[i], index[0, i], index[1, i]
         for j in range(x.shape[1]):
-            px, py = x[i, j] + EDGE, y[i, j] + EDGE
-            # NaN and infinity fail these comparisons, so they are outside.
-            if 0.0 <= px < width and 0.0 <= py < height:
-                row, col = int(py), int(px)
-                index[0, i, j] = row
-                index[1, i, j] = col
-                top, bottom = min(top, row), max(bottom, row)
-                left, right = min(left, col), max(right, col)
-            else:
-                index[0, i, j] = -1
-                index[1, i, j] = -1
+            px, py = line_x[j] + EDGE, line_y[j] + EDGE
+            # NaN and infinity fail these comparisons, so they are outside. No branch, so that
+            # several positions are done at once.
+            inside = (px >= 0.0) & (px < stop_x) & (py >= 0.0) & (py < stop_y)
+            row, col = np.int32(py if inside else -1.0), np.int32(px if inside else -1.0)
+            rows[j], cols[j] = row, col
+            top, left = min(top, row if inside else far), min(left, col if inside else far)
+            bottom, right = max(bottom, row), max(right, col)
     if bottom < 0:
         return 0, 0, 0, 0
-    return top, left, bottom + 1, right + 1
+    return int(top), int(left), int(bottom) + 1, int(right) + 1
 
 
 @jit
@@ -158,46 +166,103 @@ def gather_nearest(
     valid : bool array (band, height, width), (1, height, width) or (0, height, width)
         Filled: per band, where all bands are valid, or not at all.
     """
-    bands, each = source.shape[0], valid.shape[0] == source.shape[0]
-    pixels, fine = source.reshape(bands, -1), good.reshape(bands, -1)
-    for i in range(offsets.shape[0]):
-        for band in range(bands):
-            _take_row(pixels[band], fine[band], how, mark, offsets[i], fill, out[band, i])
-            if valid.shape[0] > 0:
-                first = each or band == 0
-                _valid_row(
-                    fine[band], how, mark, offsets[i], out[band, i], first,
-                    valid[band if each else 0, i],
-                )  # fmt: skip
-
-
-@jit
-def _take_row(pixels, fine, how, mark, at, fill, line):  # type: ignore[no-untyped-def]
-    # One loop for each way keeps the branch out of it.
+    bands = source.shape[0]
+    pixels = source.reshape(bands, -1)
     if how == MASK:
-        for j in range(at.size):
-            k = np.uint32(max(at[j], 0))
-            line[j] = pixels[k] if at[j] >= 0 and fine[k] else fill
-    elif how == MARK:
-        for j in range(at.size):
-            value = pixels[np.uint32(max(at[j], 0))]
-            line[j] = value if at[j] >= 0 and value != mark and value - value == 0 else fill
+        _gather_masked(pixels, good.reshape(bands, -1), offsets, fill, out, valid)
     else:
-        for j in range(at.size):
-            value = pixels[np.uint32(max(at[j], 0))]
-            line[j] = value if at[j] >= 0 else fill
+        _gather_marked(pixels, how == MARK, mark, offsets, fill, out, valid)
 
 
 @jit
-def _valid_row(fine, how, mark, at, line, first, valid):  # type: ignore[no-untyped-def]
+def _gather_marked(pixels, marked, mark, offsets, fill, out, valid):  # type: ignore[no-untyped-def]
+    """`gather_nearest` where a number, or nothing, says which pixels are invalid.
+
+    Loops over all bands of a row stay in one function: passing an array costs as much as a run.
+    """
+    bands, (rows, width) = pixels.shape[0], offsets.shape
+    # What a row takes from a source in runs is moved in chunks, which may reach beyond its end.
+    line = np.empty(width + CHUNK, pixels.dtype)
+    starts, froms = np.empty(width + 1, np.int32), np.empty(width + 1, np.int32)
+    for i in range(rows):
+        at = offsets[i]
+        number = _runs(at, starts, froms)
+        last = froms[:number].max() + width + CHUNK
+        runs = number * _SHORT <= width and last <= pixels.shape[1]
+        for band in range(bands):
+            taken, to = pixels[band], out[band, i]
+            if not runs:
+                for j in range(width):
+                    value = taken[np.uint32(max(at[j], 0))]
+                    line[j] = value if at[j] >= 0 else fill
+            else:
+                for run in range(number):
+                    j, stop = np.uintp(starts[run]), np.uintp(starts[run + 1])
+                    if froms[run] < 0:
+                        for m in range(j, stop):
+                            line[m] = fill
+                    else:
+                        k = np.uintp(froms[run])
+                        while j < stop:
+                            # Always as many, so that they move at once; the next run overwrites them.
+                            for m in range(np.uintp(CHUNK)):
+                                line[j + m] = taken[k + m]
+                            j += np.uintp(CHUNK)
+                            k += np.uintp(CHUNK)
+            if not marked:
+                for j in range(width):
+                    to[j] = line[j]
+                continue
+            for j in range(width):
+                to[j] = line[j] if line[j] != mark and line[j] - line[j] == 0 else fill
+            if valid.shape[0] == bands or (valid.shape[0] == 1 and band == 0):
+                told = valid[band, i]
+                for j in range(width):
+                    told[j] = line[j] != mark and line[j] - line[j] == 0
+            elif valid.shape[0] == 1:
+                told = valid[0, i]
+                for j in range(width):
+                    told[j] &= line[j] != mark and line[j] - line[j] == 0
+        if not marked:
+            for band in range(valid.shape[0]):
+                told = valid[band, i]
+                for j in range(width):
+                    told[j] = at[j] >= 0
+
+
+@jit
+def _gather_masked(pixels, good, offsets, fill, out, valid):  # type: ignore[no-untyped-def]
+    """`gather_nearest` where a mask says which pixels are invalid."""
+    bands, (rows, width) = pixels.shape[0], offsets.shape
+    for i in range(rows):
+        at = offsets[i]
+        for band in range(bands):
+            taken, fine, to = pixels[band], good[band], out[band, i]
+            each = valid.shape[0] == bands
+            for j in range(width):
+                k = np.uint32(max(at[j], 0))
+                usable = at[j] >= 0 and fine[k]
+                to[j] = taken[k] if usable else fill
+                if each or (valid.shape[0] == 1 and band == 0):
+                    valid[band, i, j] = usable
+                elif valid.shape[0] == 1:
+                    valid[0, i, j] &= usable
+
+
+@jit
+def _runs(at, starts, froms):  # type: ignore[no-untyped-def]
+    """Find where offsets go on one by one, or stay outside: first positions, first offsets.
+
+    Returns how many such runs there are.
+    """
+    number = 0
     for j in range(at.size):
-        if how == MASK:
-            usable = at[j] >= 0 and fine[np.uint32(max(at[j], 0))]
-        elif how == MARK:
-            usable = line[j] != mark and line[j] - line[j] == 0
-        else:
-            usable = at[j] >= 0
-        valid[j] = usable and (first or valid[j])
+        starts[number], froms[number] = j, at[j]
+        before = at[max(j - 1, 0)]
+        goes_on = at[j] == before + 1 if before >= 0 else at[j] < 0
+        number += 0 if goes_on and j > 0 else 1
+    starts[number] = at.size
+    return number
 
 
 @jit

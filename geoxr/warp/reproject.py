@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import xarray as xr
@@ -19,7 +19,8 @@ from geoxr.grid.shapes import outline
 from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.reader import WindowReader
 from geoxr.io.resolve import resolve
-from geoxr.io.views import Cropped
+from geoxr.io.stacks import TimeStack
+from geoxr.io.views import Cropped, Labelled
 from geoxr.typing import CRSLike, Kind, Resampling
 from geoxr.warp.control_points import Placed
 from geoxr.warp.lattice import Lattice
@@ -43,9 +44,41 @@ def onto(reader: WindowReader, geobox: GeoBox, resampling: Resampling) -> Window
         require_crs(reader.geobox, "The layer")
         require_crs(geobox, "The target grid")
     check_complex(reader.dtype, resampling)
+    once = _from_behind(reader, geobox, resampling)
+    if once is not None:
+        return once
     if isinstance(reader, Placed):  # its pixels as stored, not those resampled already
         return replace(reader, geobox=geobox, resampling=resampling)
     return Warped(reader, geobox, resampling)
+
+
+@runtime_checkable
+class Regridded(Protocol):
+    """A reader that resamples what is behind it onto a grid that may be nobody's wish."""
+
+    def onto(self, geobox: GeoBox, resampling: Resampling) -> WindowReader | None:
+        """Return it on another grid from what is behind it; None where its own grid was asked for."""
+        ...
+
+
+def _from_behind(
+    reader: WindowReader, geobox: GeoBox, resampling: Resampling
+) -> WindowReader | None:
+    """Resample once what would be resampled twice; None for readers with a grid of their own."""
+    if isinstance(reader, Regridded):
+        return reader.onto(geobox, resampling)
+    if isinstance(reader, TimeStack):
+        dates = [_from_behind(source, geobox, resampling) for source in reader.sources]
+        found = tuple(date for date in dates if date is not None)
+        return replace(reader, sources=found) if len(found) == len(dates) else None
+    whole = isinstance(reader, Cropped) and reader.geobox == reader.source.geobox
+    if isinstance(reader, Labelled) or whole:
+        source = _from_behind(reader.source, geobox, resampling)
+        if source is None:
+            return None
+        grid = {"geobox": geobox} if whole else {}
+        return replace(reader, source=source, **grid)
+    return None
 
 
 def check_complex(dtype: np.dtype, resampling: Resampling) -> None:
