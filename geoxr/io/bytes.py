@@ -50,19 +50,20 @@ class ReadAt(Protocol):
 class LocalFile:
     """A local file that stays open as long as somebody holds this object."""
 
-    __slots__ = ("_close", "_file")
+    __slots__ = ("_close", "descriptor")
 
     def __init__(self, path: str) -> None:
         self._close = os.close  # the module may be gone when the interpreter ends
-        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        #: Number of the open file, for compiled reads.
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def __del__(self) -> None:
-        if hasattr(self, "_file"):
-            self._close(self._file)
+        if hasattr(self, "descriptor"):
+            self._close(self.descriptor)
 
     def read(self, offset: int, size: int) -> bytes:
         """Return `size` bytes from `offset` on."""
-        data = os.pread(self._file, size, offset)
+        data = os.pread(self.descriptor, size, offset)
         if len(data) == size:
             return data
         memory = np.empty(size, "uint8")
@@ -72,13 +73,13 @@ class LocalFile:
     def read_into(self, offset: int, memory: np.ndarray) -> None:
         """Fill contiguous `memory` with the bytes from `offset` on."""
         size = memory.nbytes
-        done = os.preadv(self._file, [memory], offset)  # type: ignore[list-item]
+        done = os.preadv(self.descriptor, [memory], offset)  # type: ignore[list-item]
         if done == size:
             return
         left = memory.reshape(-1).view("uint8")
         while done < size:  # the kernel hands out at most 2 GiB at once
             rest = left[done:]
-            count = os.preadv(self._file, [rest], offset + done)  # type: ignore[list-item]
+            count = os.preadv(self.descriptor, [rest], offset + done)  # type: ignore[list-item]
             if count == 0:
                 raise OSError(f"the file ends at byte {offset + done} of {offset + size}")
             done += count

@@ -28,6 +28,7 @@ from geoxr.io.cache import SharedCache
 from geoxr.io.codecs import handles
 from geoxr.io.holes import read_failed, warn_skipped
 from geoxr.io.parallel import run_all
+from geoxr.io.rawtiles import read_raw
 from geoxr.io.reader import View, WindowReader, fill_of
 from geoxr.io.tiff import RAW, NotHandledError, TiffImage, coalesced, fill_value, parse
 
@@ -213,6 +214,10 @@ class GeotiffReader(View):
     ) -> list[tuple[Piece, str]]:
         """Fill pixels (band, height, width); return what could not be read, if that is allowed."""
         file, level, full = opened
+        descriptor = getattr(file, "descriptor", None)
+        fast = step == 1 and descriptor is not None
+        if fast and read_raw(descriptor, level.image, window, samples, out):
+            return []
         holes: list[tuple[Piece, str]] = []
 
         def attempt(piece: Piece) -> None:
