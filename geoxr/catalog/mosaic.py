@@ -183,10 +183,12 @@ class Mosaic:
         fill, empty = fill_of(self), True
         for hit in hits if self.overlap == "first" else hits[::-1]:
             part = self._part(hit, window, step)
+            if not empty:
+                part = _missing(part, window, step, good)
+            if part.empty:
+                continue
             rows, cols = _cells(part, window, step)
             here, there = good[..., rows, cols], out[..., rows, cols]
-            if not empty and here.all():
-                continue
             scene = self.scenes.reader(int(hit))
             if scene is None:
                 continue
@@ -234,6 +236,18 @@ class Mosaic:
         row = window.row + (part.row - window.row) // step * step
         col = window.col + (part.col - window.col) // step * step
         return Window(row, col, part.stop[0] - row, part.stop[1] - col)
+
+
+def _missing(part: Window, window: Window, step: int, good: np.ndarray) -> Window:
+    """Cut the part of a window that a scene covers to what is not filled yet."""
+    rows, cols = _cells(part, window, step)
+    missing = np.logical_not(good[..., rows, cols].all(axis=(0, 1)))
+    down, across = np.flatnonzero(missing.any(axis=1)), np.flatnonzero(missing.any(axis=0))
+    if not down.size:
+        return Window(part.row, part.col, 0, 0)
+    top, left = part.row + int(down[0]) * step, part.col + int(across[0]) * step
+    bottom, right = part.row + (int(down[-1]) + 1) * step, part.col + (int(across[-1]) + 1) * step
+    return Window(top, left, bottom - top, right - left) & part
 
 
 def _read(

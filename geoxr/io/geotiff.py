@@ -215,8 +215,7 @@ class GeotiffReader(View):
         """Fill pixels (band, height, width); return what could not be read, if that is allowed."""
         file, level, full = opened
         descriptor = getattr(file, "descriptor", None)
-        fast = step == 1 and descriptor is not None
-        if fast and read_raw(descriptor, level.image, window, samples, out):
+        if step == 1 and read_raw(descriptor, level.stamp[1], level.image, window, samples, out):
             return []
         holes: list[tuple[Piece, str]] = []
 

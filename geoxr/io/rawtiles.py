@@ -37,14 +37,21 @@ _memory = _Memory()
 
 
 def read_raw(
-    descriptor: int, image: TiffImage, window: Window, samples: tuple[int, ...], out: np.ndarray
+    descriptor: int | None,
+    size: int,
+    image: TiffImage,
+    window: Window,
+    samples: tuple[int, ...],
+    out: np.ndarray,
 ) -> bool:
     """Fill the pixels of a window from uncompressed blocks.
 
     Parameters
     ----------
-    descriptor : int
-        Of the open file.
+    descriptor : int or None
+        Of the open file, if it has one.
+    size : int [bytes]
+        Of the file. A block that it does not hold in full is not read in part.
     samples : tuple of int
         Bands to read.
     out : array (band, height, width)
@@ -55,7 +62,12 @@ def read_raw(
         False if that is not for this function, or failed: then `out` holds anything, and whoever
         reads block by block finds out why.
     """
-    if image.compression != RAW or not image.dtype.isnative or image.dtype != out.dtype:
+    if (
+        descriptor is None
+        or image.compression != RAW
+        or not image.dtype.isnative
+        or image.dtype != out.dtype
+    ):
         return False
     height, width = image.block
     line = width * image.depth * image.dtype.itemsize
@@ -66,7 +78,7 @@ def read_raw(
             descriptor,
             image.offsets,
             image.counts,
-            (height, width, image.across, image.plane, image.depth),
+            (height, width, image.across, image.plane, image.depth, image.height, size),
             (window.row, window.col, window.height, window.width),
             np.array(samples),
             _memory.bytes.view(image.dtype),
@@ -77,7 +89,7 @@ def read_raw(
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _read(descriptor, offsets, counts, layout, window, samples, memory, out):  # type: ignore[no-untyped-def]
-    height, width, across, plane, depth = layout
+    height, width, across, plane, depth, full_height, file_size = layout
     row, col, rows, cols = window
     size = memory.itemsize
     for band in range(samples.size if depth == 1 else 1):
@@ -89,10 +101,10 @@ def _read(descriptor, offsets, counts, layout, window, samples, memory, out):  #
                 left = max(col, right * width)
                 end = min(col + cols, (right + 1) * width)
                 block = first + down * across + right
-                if counts[block] == 0:
+                wide, line = (end - left) * depth, width * depth
+                there = min(height, full_height - down * height) * line * size
+                if counts[block] == 0 or offsets[block] + there > file_size:
                     return False
-                wide = (end - left) * depth
-                line = width * depth
                 at_once = memory.size // line if (line - wide) * size <= _GAP else 1
                 place = (
                     offsets[block]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import shapely
@@ -45,11 +47,20 @@ class BandStack(Stack):
         """Number that marks missing pixels, if all share it."""
         return self.sources[0].nodata if self._one_nodata else None
 
-    @property
+    @cached_property
     def _one_nodata(self) -> bool:
         return len({repr(source.nodata) for source in self.sources}) == 1
 
-    @property
+    @cached_property
+    def _owners(self) -> list[tuple[int, int]]:
+        """Position of the source of each band, and of the band in it."""
+        return [(s, b) for s, source in enumerate(self.sources) for b in range(len(source.bands))]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Cached properties are not worth sending.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @cached_property
     def masked(self) -> bool:
         """Whether pixels alone do not tell validity."""
         return any(source.masked for source in self.sources) or not self._one_nodata
@@ -70,7 +81,7 @@ class BandStack(Stack):
         step: int = 1,
     ) -> None:
         """Read a window; see `WindowReader.read`."""
-        owners = [(s, b) for s, source in enumerate(self.sources) for b in range(len(source.bands))]
+        owners = self._owners
         joint = valid is not None and valid.shape[1] == 1 and len(bands) > 1
         if joint:
             assert valid is not None

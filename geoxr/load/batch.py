@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +26,9 @@ Empty = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 Redraw = Callable[[ChipReadError], tuple[ChipPlan, int]]
 #: Integer types of labels whose codes are looked up in a table.
 _TABLED = ("uint8", "uint16")
+#: Chips side by side are read together up to this size, which stays in the processor's cache [bytes],
+#: and this width, at which warps cut windows anyway [pixel].
+_STRIP, _WIDEST = 1 << 21, 512
 _NO_DATE = np.iinfo("int64").min
 
 
@@ -68,6 +71,82 @@ class Source:
         if self.classes is None or self.dtype not in _TABLED:
             return None
         return self.classes.to_index(np.arange(np.iinfo(self.dtype).max + 1))
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Chips of a batch side by side, which are read as one window.
+
+    Attributes
+    ----------
+    window : Window [pixel]
+    grid : int
+        Position of the grid in the plan.
+    times : tuple of int, optional
+        Positions of the dates to read; None for all.
+    chips : tuple of int
+        Rows of the batch.
+    cols : tuple of int [pixel]
+        First columns in the window.
+    """
+
+    window: Window
+    grid: int
+    times: tuple[int, ...] | None
+    chips: tuple[int, ...]
+    cols: tuple[int, ...]
+
+    def join(self, other: Strip, most: int) -> Strip | None:
+        """Take in another strip; None where it does not touch or would make more than `most` columns."""
+        mine, more = self.window, other.window
+        width = more.stop[1] - mine.col
+        touches = mine.row == more.row and mine.col <= more.col <= mine.stop[1]
+        alike = (self.grid, self.times) == (other.grid, other.times)
+        if not (touches and alike and width <= most):
+            return None
+        window = Window(mine.row, mine.col, mine.height, width)
+        cols = (*self.cols, more.col - mine.col)
+        return Strip(window, self.grid, self.times, (*self.chips, *other.chips), cols)
+
+    def apart(self, size: tuple[int, int]) -> Iterator[Strip]:
+        """Yield its chips one by one."""
+        for chip, col in zip(self.chips, self.cols, strict=True):
+            window = Window(self.window.row, self.window.col + col, *size)
+            yield Strip(window, self.grid, self.times, (chip,), (0,))
+
+
+def _alone(plan: ChipPlan, spots: Spots) -> Iterator[Strip]:
+    """Yield chips one by one, in the order of their grids, rows and columns."""
+    rows, cols = spots.corners.T
+    grids = np.zeros(len(spots), "int64") if spots.grids is None else spots.grids
+    for chip in np.lexsort((cols, rows, grids)).tolist():
+        window = Window(int(rows[chip]), int(cols[chip]), *plan.size)
+        times = None
+        if spots.times is not None:
+            times = tuple(date for date in spots.times[chip].tolist() if date >= 0)
+        yield Strip(window, spots.grid(chip), times, (chip,), (0,))
+
+
+def _named(
+    error: OSError | ClassesError, plan: ChipPlan, strip: Strip, index: np.ndarray
+) -> ChipReadError:
+    """Say which chip could not be read."""
+    number = int(index[strip.chips[0] // plan.group])
+    bounds = crop(plan.grids[strip.grid].geobox, strip.window).boundingbox
+    window = strip.window
+    where = (
+        f"chip {number} (row {window.row}, column {window.col}, bounds "
+        f"{tuple(round(side, 6) for side in bounds)})"
+    )
+    if isinstance(error, ClassesError):
+        error.add_note(f"It is in {where}.")
+        raise error
+    named = ChipReadError(
+        f"Reading {where} failed: {error} Pass on_error='skip' to draw others instead of such chips.",
+        number,
+    )
+    named.__cause__ = error
+    return named
 
 
 @dataclass(frozen=True)
@@ -129,124 +208,112 @@ class Recipe:
         """
         spots = plan.spots(index)
         out["index"][: len(index)] = index
-        grids = np.zeros(len(spots), "int64") if spots.grids is None else spots.grids
-        failed: dict[int, ChipReadError] = {}
-        for chip in np.lexsort((spots.corners[:, 1], spots.corners[:, 0], grids)).tolist():
-            item = chip // plan.group
-            if item in failed:
-                continue
-            try:
-                self._fill_chip(out, chip, plan, spots, chip, int(index[item]))
-            except ChipReadError as error:
-                if redraw is None:
-                    raise
-                failed[item] = error
         self._describe(out, plan, spots, slice(0, len(spots)))
+        failed: dict[int, ChipReadError] = {}
+        for strip in self._strips(plan, spots):
+            try:
+                self._fill(out, plan, strip)
+                continue
+            except (OSError, ClassesError) as error:
+                if len(strip.chips) == 1:
+                    failed[strip.chips[0] // plan.group] = _named(error, plan, strip, index)
+                    continue
+            for one in strip.apart(plan.size):  # to find the chip that it is
+                try:
+                    self._fill(out, plan, one)
+                except (OSError, ClassesError) as error:
+                    failed[one.chips[0] // plan.group] = _named(error, plan, one, index)
         for item, cause in sorted(failed.items()):
-            assert redraw is not None
+            if redraw is None:
+                raise cause
             self._replace(out, item, cause, redraw)
 
     def _replace(self, out: Arrays, item: int, error: ChipReadError, redraw: Redraw) -> None:
         """Read another item in the place of one that failed."""
         while True:
             plan, number = redraw(error)
-            spots = plan.spots(np.array([number]))
+            index = np.array([number])
+            spots = plan.spots(index)
             start = item * plan.group
-            try:
-                for at in range(plan.group):
-                    self._fill_chip(out, start + at, plan, spots, at, number)
-            except ChipReadError as another:
-                error = another
-                continue
-            out["index"][item] = number
-            self._describe(out, plan, spots, slice(start, start + plan.group))
-            return
-
-    def _fill_chip(
-        self, out: Arrays, at: int, plan: ChipPlan, spots: Spots, chip: int, number: int
-    ) -> None:
-        """Read one chip into row `at` of a batch."""
-        row, col = spots.corners[chip].tolist()
-        window, grid = Window(row, col, *plan.size), spots.grid(chip)
-        times = None
-        if spots.times is not None:
-            times = tuple(date for date in spots.times[chip].tolist() if date >= 0)
-        valid = out["valid"][at]
-        valid[...] = True
-        own = self._with_validity
-        try:
-            for name, sources in self.outputs.items():
-                good = out[f"valid_{name}"][at] if name in own else None
-                self._read(sources, grid, window, times, out[name][at], good, valid)
-        except (OSError, ClassesError) as error:
-            bounds = tuple(round(v, 6) for v in crop(plan.grids[grid].geobox, window).boundingbox)
-            where = f"chip {number} (row {row}, column {col}, bounds {bounds})"
-            if isinstance(error, ClassesError):
-                error.add_note(f"It is in {where}.")
-                raise
-            raise ChipReadError(
-                f"Reading {where} failed: {error} Pass on_error='skip' to leave such chips out.",
-                number,
-            ) from error
-
-    def _read(
-        self,
-        sources: tuple[Source, ...],
-        grid: int,
-        window: Window,
-        times: tuple[int, ...] | None,
-        out: np.ndarray,
-        good: np.ndarray | None,
-        valid: np.ndarray,
-    ) -> None:
-        """Read one chip of one output: `out` (T, C, H, W), `good` (T, H, W), `valid` (H, W)."""
-        start = 0
-        for source in sources:
-            reader = source.readers[grid]
-            part = out[:, start : start + source.channels]
-            bands, every = everything(reader)
-            dates = every if times is None or not source.timed else times
-            seen = scratch((len(dates), 1, *valid.shape), np.dtype(bool), "valid")
-            if reader.dtype == out.dtype:
-                pixels = part[: len(dates)]
+            for strip in _alone(plan, spots):
+                try:
+                    self._fill(out, plan, replace(strip, chips=(start + strip.chips[0],)))
+                except (OSError, ClassesError) as another:
+                    error = _named(another, plan, strip, index)
+                    break
             else:
-                shape = (len(dates), source.channels, *valid.shape)
-                pixels = scratch(shape, reader.dtype, "pixels")
-            read_padded(reader, window, pixels, seen, bands=bands, times=dates)
-            for date in range(len(dates)):
-                here = seen[date, 0]
-                self._convert(source, reader, pixels[date], here, part[date])
-                valid &= here
-                if good is not None:
-                    good[date] = here if start == 0 else good[date] & here
-            if len(dates) < len(part):
-                self._pad(source, part[len(dates) :])
-                if good is not None:
-                    good[len(dates) :] = False
-            start += source.channels
+                out["index"][item] = number
+                self._describe(out, plan, spots, slice(start, start + plan.group))
+                return
+
+    def _strips(self, plan: ChipPlan, spots: Spots) -> Iterator[Strip]:
+        """Join chips beside each other, so that pixels they share are read once."""
+        most = min(_STRIP // max(self._pixel_bytes(plan) * plan.size[0], 1), _WIDEST)
+        last: Strip | None = None
+        for strip in _alone(plan, spots):
+            joined = None if last is None else last.join(strip, most)
+            if last is not None and joined is None:
+                yield last
+            last = joined or strip
+        if last is not None:
+            yield last
+
+    def _pixel_bytes(self, plan: ChipPlan) -> int:
+        """Memory of one pixel of the largest variable as stored."""
+        every = [source for sources in self.outputs.values() for source in sources]
+        return max(s.channels * s.dtype.itemsize * self._steps(plan, s) for s in every)
+
+    def _fill(self, out: Arrays, plan: ChipPlan, strip: Strip) -> None:
+        """Read a strip into the rows of a batch that its chips have."""
+        cols = list(zip(strip.chips, strip.cols, strict=True))
+        for at in strip.chips:
+            out["valid"][at] = True
+        for name, sources in self.outputs.items():
+            start = 0
+            for source in sources:
+                reader = source.readers[strip.grid]
+                bands, every = everything(reader)
+                dates = every if strip.times is None or not source.timed else strip.times
+                channels = slice(start, start + source.channels)
+                shape = (len(dates), source.channels, strip.window.height, strip.window.width)
+                seen = scratch((len(dates), 1, *shape[2:]), np.dtype(bool), "valid")
+                if len(cols) == 1 and reader.dtype == out[name].dtype:
+                    pixels = out[name][cols[0][0], : len(dates), channels]
+                else:
+                    pixels = scratch(shape, reader.dtype, "pixels")
+                read_padded(reader, strip.window, pixels, seen, bands=bands, times=dates)
+                for at, col in cols:
+                    part = out[name][at, :, channels]
+                    good = out[f"valid_{name}"][at] if name in self._with_validity else None
+                    for date in range(len(dates)):
+                        self._convert(source, pixels[date], seen[date, 0], col, part[date])
+                        here = seen[date, 0, :, col : col + plan.size[1]]
+                        out["valid"][at] &= here
+                        if good is not None:
+                            good[date] = here if start == 0 else good[date] & here
+                    if len(dates) < len(part):
+                        self._pad(source, part[len(dates) :])
+                        if good is not None:
+                            good[len(dates) :] = False
+                start += source.channels
 
     def _convert(
-        self,
-        source: Source,
-        reader: WindowReader,
-        pixels: np.ndarray,
-        valid: np.ndarray,
-        part: np.ndarray,
+        self, source: Source, pixels: np.ndarray, valid: np.ndarray, col: int, part: np.ndarray
     ) -> None:
-        """Write pixels (C, H, W) as stored into their part of a batch."""
+        """Write a chip (C, H, W) of a strip of pixels as stored into its part of a batch."""
         if self.dtype == "native":
             if pixels is not part:
-                np.copyto(part, pixels)
+                np.copyto(part, pixels[..., col : col + part.shape[-1]])
         elif not source.label:
-            to_float(pixels, valid, self.fill, part)
+            to_float(pixels, valid, col, self.fill, part)
         elif source.table is not None and pixels.dtype in _TABLED:
-            if not to_index(pixels, valid, source.table, self.ignore_index, part):
+            if not to_index(pixels, valid, col, source.table, self.ignore_index, part):
                 raise _unknown(source, pixels, valid)
         else:
-            self._convert_label(source, pixels, valid, part)
+            self._convert_label(source, pixels, valid, col, part)
 
     def _convert_label(
-        self, source: Source, pixels: np.ndarray, valid: np.ndarray, part: np.ndarray
+        self, source: Source, pixels: np.ndarray, valid: np.ndarray, col: int, part: np.ndarray
     ) -> None:
         if pixels.dtype.kind == "f" and (valid & (np.floor(pixels) != pixels)).any():
             raise ClassesError(
@@ -258,7 +325,7 @@ class Recipe:
             codes = source.classes.to_index(pixels)
             if ((codes < 0) & valid).any():
                 raise _unknown(source, pixels, valid)
-        to_codes(codes, valid, self.ignore_index, part)
+        to_codes(codes, valid, col, self.ignore_index, part)
 
     def _pad(self, source: Source, rest: np.ndarray) -> None:
         """Write dates that a chip does not have."""

@@ -23,37 +23,40 @@ def scratch(shape: tuple[int, ...], dtype: np.dtype, role: str) -> np.ndarray:
 _own = threading.local()
 
 
-def to_float(pixels: np.ndarray, valid: np.ndarray, fill: float, out: np.ndarray) -> None:
-    """Write pixels as float32, `fill` where they are invalid.
+def to_float(pixels: np.ndarray, valid: np.ndarray, col: int, fill: float, out: np.ndarray) -> None:
+    """Write the pixels of a chip as float32, `fill` where they are invalid.
 
     Parameters
     ----------
-    pixels : array (channel, height, width)
-        Contiguous; may be `out`.
-    valid : bool array (height, width)
+    pixels : array (channel, height, columns)
+        A strip that holds the chip; may be `out`.
+    valid : bool array (height, columns)
+    col : int
+        First column of the chip in the strip.
     out : float32 array (channel, height, width)
     """
     if pixels.dtype.kind in "iu" or pixels.dtype in (np.float32, np.float64):
-        channels = len(pixels)
-        _to_float(
-            pixels.reshape(channels, -1),
-            valid.reshape(-1),
-            np.float32(fill),
-            out.reshape(channels, -1),
-        )
+        _to_float(pixels, valid, col, np.float32(fill), out)
         return
-    np.copyto(out, pixels, casting="unsafe")
-    np.copyto(out, fill, where=~valid)
+    cols = np.s_[..., col : col + out.shape[-1]]
+    np.copyto(out, pixels[cols], casting="unsafe")
+    np.copyto(out, fill, where=~valid[cols])
 
 
-def to_codes(pixels: np.ndarray, valid: np.ndarray, ignore: int, out: np.ndarray) -> None:
+def to_codes(pixels: np.ndarray, valid: np.ndarray, col: int, ignore: int, out: np.ndarray) -> None:
     """Write label pixels as int64, `ignore` where they are invalid; shapes as in `to_float`."""
-    np.copyto(out, pixels, casting="unsafe")
-    np.copyto(out, ignore, where=~valid)
+    cols = np.s_[..., col : col + out.shape[-1]]
+    np.copyto(out, pixels[cols], casting="unsafe")
+    np.copyto(out, ignore, where=~valid[cols])
 
 
 def to_index(
-    pixels: np.ndarray, valid: np.ndarray, table: np.ndarray, ignore: int, out: np.ndarray
+    pixels: np.ndarray,
+    valid: np.ndarray,
+    col: int,
+    table: np.ndarray,
+    ignore: int,
+    out: np.ndarray,
 ) -> bool:
     """Write class positions from a table by code, `ignore` where invalid; shapes as in `to_float`.
 
@@ -67,35 +70,30 @@ def to_index(
     bool
         Whether all valid pixels are classes.
     """
-    channels = len(pixels)
-    return bool(
-        _index(
-            pixels.reshape(channels, -1),
-            valid.reshape(-1),
-            table,
-            ignore,
-            out.reshape(channels, -1),
-        )
-    )
+    return bool(_to_index(pixels, valid, col, table, ignore, out))
 
 
 @_jit
-def _to_float(pixels: np.ndarray, valid: np.ndarray, fill: np.float32, out: np.ndarray) -> None:
-    for channel in range(pixels.shape[0]):
-        for i in range(pixels.shape[1]):
-            value = np.float32(pixels[channel, i])
-            out[channel, i] = value if valid[i] else fill
+def _to_float(pixels, valid, col, fill, out):  # type: ignore[no-untyped-def]
+    channels, height, width = out.shape
+    first = np.uintp(col)
+    for channel in range(channels):
+        for i in range(height):
+            line, good, to = pixels[channel, i], valid[i], out[channel, i]
+            for j in range(np.uintp(width)):
+                value = np.float32(line[first + j])
+                to[j] = value if good[first + j] else fill
 
 
 @_jit
-def _index(
-    pixels: np.ndarray, valid: np.ndarray, table: np.ndarray, ignore: int, out: np.ndarray
-) -> bool:
-    lowest = np.int64(0)
-    for channel in range(pixels.shape[0]):
-        for i in range(pixels.shape[1]):
-            code = table[np.uintp(pixels[channel, i])]
-            out[channel, i] = code if valid[i] else ignore
-            if valid[i]:
-                lowest = min(lowest, code)
-    return bool(lowest >= 0)
+def _to_index(pixels, valid, col, table, ignore, out) -> Any:  # type: ignore[no-untyped-def]
+    channels, height, width = out.shape
+    first, lowest = np.uintp(col), 0
+    for channel in range(channels):
+        for i in range(height):
+            line, good, to = pixels[channel, i], valid[i], out[channel, i]
+            for j in range(np.uintp(width)):
+                code = table[np.uintp(line[first + j])]
+                to[j] = code if good[first + j] else ignore
+                lowest = min(lowest, code if good[first + j] else 0)
+    return lowest >= 0

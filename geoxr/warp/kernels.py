@@ -197,17 +197,17 @@ def _gather_marked(pixels, marked, mark, offsets, fill, out, valid):  # type: ig
                     line[j] = value if at[j] >= 0 else fill
             else:
                 for run in range(number):
-                    j, stop = np.uintp(starts[run]), np.uintp(starts[run + 1])
+                    start, stop = np.uintp(starts[run]), np.uintp(starts[run + 1])
                     if froms[run] < 0:
-                        for m in range(j, stop):
+                        for m in range(start, stop):
                             line[m] = fill
                     else:
                         k = np.uintp(froms[run])
-                        while j < stop:
+                        while start < stop:
                             # Always as many, so that they move at once; the next run overwrites them.
                             for m in range(np.uintp(CHUNK)):
-                                line[j + m] = taken[k + m]
-                            j += np.uintp(CHUNK)
+                                line[start + m] = taken[k + m]
+                            start += np.uintp(CHUNK)
                             k += np.uintp(CHUNK)
             if not marked:
                 for j in range(width):

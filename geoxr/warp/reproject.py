@@ -71,13 +71,12 @@ def _from_behind(
         dates = [_from_behind(source, geobox, resampling) for source in reader.sources]
         found = tuple(date for date in dates if date is not None)
         return replace(reader, sources=found) if len(found) == len(dates) else None
-    whole = isinstance(reader, Cropped) and reader.geobox == reader.source.geobox
-    if isinstance(reader, Labelled) or whole:
+    if isinstance(reader, Labelled):
         source = _from_behind(reader.source, geobox, resampling)
-        if source is None:
-            return None
-        grid = {"geobox": geobox} if whole else {}
-        return replace(reader, source=source, **grid)
+        return None if source is None else replace(reader, source=source)
+    if isinstance(reader, Cropped) and reader.geobox == reader.source.geobox:  # some bands
+        source = _from_behind(reader.source, geobox, resampling)
+        return None if source is None else replace(reader, source=source, geobox=geobox)
     return None
 
 
