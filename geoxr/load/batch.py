@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,8 @@ from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import crop
 from geoxr.grid.window import Window
 from geoxr.io.reader import WindowReader, everything, fill_of, read_padded
-from geoxr.load.convert import scratch, to_codes, to_float, to_index
+from geoxr.load.convert import Place, scratch, to_float, to_index
+from geoxr.load.patches import Patch, patches_of, patches_of_each
 from geoxr.sample.chip import ChipPlan, Spots
 
 #: A batch of NumPy arrays by name.
@@ -26,9 +27,6 @@ Empty = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 Redraw = Callable[[ChipReadError], tuple[ChipPlan, int]]
 #: Integer types of labels whose codes are looked up in a table.
 _TABLED = ("uint8", "uint16")
-#: Chips side by side are read together up to this size, which stays in the processor's cache [bytes],
-#: and this width, at which warps cut windows anyway [pixel].
-_STRIP, _WIDEST = 1 << 21, 512
 _NO_DATE = np.iinfo("int64").min
 
 
@@ -73,67 +71,13 @@ class Source:
         return self.classes.to_index(np.arange(np.iinfo(self.dtype).max + 1))
 
 
-@dataclass(frozen=True)
-class Strip:
-    """Chips of a batch side by side, which are read as one window.
-
-    Attributes
-    ----------
-    window : Window [pixel]
-    grid : int
-        Position of the grid in the plan.
-    times : tuple of int, optional
-        Positions of the dates to read; None for all.
-    chips : tuple of int
-        Rows of the batch.
-    cols : tuple of int [pixel]
-        First columns in the window.
-    """
-
-    window: Window
-    grid: int
-    times: tuple[int, ...] | None
-    chips: tuple[int, ...]
-    cols: tuple[int, ...]
-
-    def join(self, other: Strip, most: int) -> Strip | None:
-        """Take in another strip; None where it does not touch or would make more than `most` columns."""
-        mine, more = self.window, other.window
-        width = more.stop[1] - mine.col
-        touches = mine.row == more.row and mine.col <= more.col <= mine.stop[1]
-        alike = (self.grid, self.times) == (other.grid, other.times)
-        if not (touches and alike and width <= most):
-            return None
-        window = Window(mine.row, mine.col, mine.height, width)
-        cols = (*self.cols, more.col - mine.col)
-        return Strip(window, self.grid, self.times, (*self.chips, *other.chips), cols)
-
-    def apart(self, size: tuple[int, int]) -> Iterator[Strip]:
-        """Yield its chips one by one."""
-        for chip, col in zip(self.chips, self.cols, strict=True):
-            window = Window(self.window.row, self.window.col + col, *size)
-            yield Strip(window, self.grid, self.times, (chip,), (0,))
-
-
-def _alone(plan: ChipPlan, spots: Spots) -> Iterator[Strip]:
-    """Yield chips one by one, in the order of their grids, rows and columns."""
-    rows, cols = spots.corners.T
-    grids = np.zeros(len(spots), "int64") if spots.grids is None else spots.grids
-    for chip in np.lexsort((cols, rows, grids)).tolist():
-        window = Window(int(rows[chip]), int(cols[chip]), *plan.size)
-        times = None
-        if spots.times is not None:
-            times = tuple(date for date in spots.times[chip].tolist() if date >= 0)
-        yield Strip(window, spots.grid(chip), times, (chip,), (0,))
-
-
 def _named(
-    error: OSError | ClassesError, plan: ChipPlan, strip: Strip, index: np.ndarray
+    error: OSError | ClassesError, plan: ChipPlan, patch: Patch, index: np.ndarray
 ) -> ChipReadError:
     """Say which chip could not be read."""
-    number = int(index[strip.chips[0] // plan.group])
-    bounds = crop(plan.grids[strip.grid].geobox, strip.window).boundingbox
-    window = strip.window
+    number = int(index[patch.chips[0][0] // plan.group])
+    bounds = crop(plan.grids[patch.grid].geobox, patch.window).boundingbox
+    window = patch.window
     where = (
         f"chip {number} (row {window.row}, column {window.col}, bounds "
         f"{tuple(round(side, 6) for side in bounds)})"
@@ -210,19 +154,19 @@ class Recipe:
         out["index"][: len(index)] = index
         self._describe(out, plan, spots, slice(0, len(spots)))
         failed: dict[int, ChipReadError] = {}
-        for strip in self._strips(plan, spots):
+        for patch in patches_of(plan, spots):
             try:
-                self._fill(out, plan, strip)
+                self._fill(out, plan, patch)
                 continue
             except (OSError, ClassesError) as error:
-                if len(strip.chips) == 1:
-                    failed[strip.chips[0] // plan.group] = _named(error, plan, strip, index)
+                if len(patch.chips) == 1:
+                    failed[patch.chips[0][0] // plan.group] = _named(error, plan, patch, index)
                     continue
-            for one in strip.apart(plan.size):  # to find the chip that it is
+            for one in [patch.alone(*chip) for chip in patch.chips]:  # to find the chip that it is
                 try:
                     self._fill(out, plan, one)
                 except (OSError, ClassesError) as error:
-                    failed[one.chips[0] // plan.group] = _named(error, plan, one, index)
+                    failed[one.chips[0][0] // plan.group] = _named(error, plan, one, index)
         for item, cause in sorted(failed.items()):
             if redraw is None:
                 raise cause
@@ -235,62 +179,48 @@ class Recipe:
             index = np.array([number])
             spots = plan.spots(index)
             start = item * plan.group
-            for strip in _alone(plan, spots):
+            for at, one in enumerate(patches_of_each(plan, spots)):
                 try:
-                    self._fill(out, plan, replace(strip, chips=(start + strip.chips[0],)))
+                    self._fill(out, plan, one.alone(start + at, one.window))
                 except (OSError, ClassesError) as another:
-                    error = _named(another, plan, strip, index)
+                    error = _named(another, plan, one, index)
                     break
             else:
                 out["index"][item] = number
                 self._describe(out, plan, spots, slice(start, start + plan.group))
                 return
 
-    def _strips(self, plan: ChipPlan, spots: Spots) -> Iterator[Strip]:
-        """Join chips beside each other, so that pixels they share are read once."""
-        most = min(_STRIP // max(self._pixel_bytes(plan) * plan.size[0], 1), _WIDEST)
-        last: Strip | None = None
-        for strip in _alone(plan, spots):
-            joined = None if last is None else last.join(strip, most)
-            if last is not None and joined is None:
-                yield last
-            last = joined or strip
-        if last is not None:
-            yield last
-
-    def _pixel_bytes(self, plan: ChipPlan) -> int:
-        """Memory of one pixel of the largest variable as stored."""
-        every = [source for sources in self.outputs.values() for source in sources]
-        return max(s.channels * s.dtype.itemsize * self._steps(plan, s) for s in every)
-
-    def _fill(self, out: Arrays, plan: ChipPlan, strip: Strip) -> None:
-        """Read a strip into the rows of a batch that its chips have."""
-        cols = list(zip(strip.chips, strip.cols, strict=True))
-        for at in strip.chips:
-            out["valid"][at] = True
+    def _fill(self, out: Arrays, plan: ChipPlan, patch: Patch) -> None:
+        """Read a window into the rows of a batch that its chips have."""
+        window = patch.window
+        whole = len(patch.chips) == 1 and patch.chips[0][1] == window
+        places = [(at, *_place(window, chip)) for at, chip in patch.chips]
+        for at, _, to in places:
+            out["valid"][at, to[0], to[1]] = True
         for name, sources in self.outputs.items():
             start = 0
             for source in sources:
-                reader = source.readers[strip.grid]
+                reader = source.readers[patch.grid]
                 bands, every = everything(reader)
-                dates = every if strip.times is None or not source.timed else strip.times
+                dates = every if patch.times is None or not source.timed else patch.times
                 channels = slice(start, start + source.channels)
-                shape = (len(dates), source.channels, strip.window.height, strip.window.width)
+                shape = (len(dates), source.channels, window.height, window.width)
                 seen = scratch((len(dates), 1, *shape[2:]), np.dtype(bool), "valid")
-                if len(cols) == 1 and reader.dtype == out[name].dtype:
-                    pixels = out[name][cols[0][0], : len(dates), channels]
+                direct = whole and reader.dtype == out[name].dtype
+                if direct:
+                    pixels = out[name][places[0][0], : len(dates), channels]
                 else:
                     pixels = scratch(shape, reader.dtype, "pixels")
-                read_padded(reader, strip.window, pixels, seen, bands=bands, times=dates)
-                for at, col in cols:
+                read_padded(reader, window, pixels, seen, bands=bands, times=dates)
+                for at, of, to in places:
                     part = out[name][at, :, channels]
                     good = out[f"valid_{name}"][at] if name in self._with_validity else None
                     for date in range(len(dates)):
-                        self._convert(source, pixels[date], seen[date, 0], col, part[date])
-                        here = seen[date, 0, :, col : col + plan.size[1]]
-                        out["valid"][at] &= here
+                        self._convert(source, pixels[date], seen[date, 0], of, to, part[date])
+                        here = seen[date, 0][of]
+                        out["valid"][at][to] &= here
                         if good is not None:
-                            good[date] = here if start == 0 else good[date] & here
+                            good[date][to] = here if start == 0 else good[date][to] & here
                     if len(dates) < len(part):
                         self._pad(source, part[len(dates) :])
                         if good is not None:
@@ -298,22 +228,28 @@ class Recipe:
                 start += source.channels
 
     def _convert(
-        self, source: Source, pixels: np.ndarray, valid: np.ndarray, col: int, part: np.ndarray
+        self,
+        source: Source,
+        pixels: np.ndarray,
+        valid: np.ndarray,
+        of: Place,
+        to: Place,
+        out: np.ndarray,
     ) -> None:
-        """Write a chip (C, H, W) of a strip of pixels as stored into its part of a batch."""
+        """Write a part of pixels as stored (C, h, w) into a part of a chip (C, H, W)."""
         if self.dtype == "native":
-            if pixels is not part:
-                np.copyto(part, pixels[..., col : col + part.shape[-1]])
+            if not np.may_share_memory(pixels, out):
+                out[:, *to] = pixels[:, *of]
         elif not source.label:
-            to_float(pixels, valid, col, self.fill, part)
+            to_float(pixels, valid, of, self.fill, out, to)
         elif source.table is not None and pixels.dtype in _TABLED:
-            if not to_index(pixels, valid, col, source.table, self.ignore_index, part):
-                raise _unknown(source, pixels, valid)
+            if not to_index(pixels, valid, of, source.table, self.ignore_index, out, to):
+                raise _unknown(source, pixels[:, *of], valid[of])
         else:
-            self._convert_label(source, pixels, valid, col, part)
+            self._convert_label(source, pixels[:, *of], valid[of], out[:, *to])
 
     def _convert_label(
-        self, source: Source, pixels: np.ndarray, valid: np.ndarray, col: int, part: np.ndarray
+        self, source: Source, pixels: np.ndarray, valid: np.ndarray, out: np.ndarray
     ) -> None:
         if pixels.dtype.kind == "f" and (valid & (np.floor(pixels) != pixels)).any():
             raise ClassesError(
@@ -325,7 +261,8 @@ class Recipe:
             codes = source.classes.to_index(pixels)
             if ((codes < 0) & valid).any():
                 raise _unknown(source, pixels, valid)
-        to_codes(codes, valid, col, self.ignore_index, part)
+        np.copyto(out, codes, casting="unsafe")
+        np.copyto(out, self.ignore_index, where=~valid)
 
     def _pad(self, source: Source, rest: np.ndarray) -> None:
         """Write dates that a chip does not have."""
@@ -390,6 +327,12 @@ class Recipe:
         if self.dtype == "native":
             return np.result_type(*[source.dtype for source in sources])
         return np.dtype("int64" if sources[0].label else "float32")
+
+
+def _place(window: Window, chip: Window) -> tuple[Place, Place]:
+    """Where a chip lies in a window, and the window in the chip."""
+    part = window & chip
+    return part.inside(window), part.inside(chip)
 
 
 def _unknown(source: Source, pixels: np.ndarray, valid: np.ndarray) -> ClassesError:
