@@ -42,30 +42,33 @@ def interpolate(
     """
     height, width = x.shape
     share = 1.0 / step  # exact: steps are powers of two
+    first = int((col0 + 0.5) // step)
+    number = int((col0 + width - 0.5) // step) - first + 2
+    # How far each column is between two nodes is the same in all rows.
+    between = np.empty(width)
+    for j in range(width):
+        at = col0 + j + 0.5
+        between[j] = at * share - int(at // step)
+    across, down = np.empty(number), np.empty(number)
     for i in range(height):
-        at_row = row0 + i + 0.5
-        node_row = int(at_row // step)
-        fy = at_row * share - node_row
-        line_x, line_y = x[i], y[i]
-        j = 0
-        while j < width:
-            node_col = int((col0 + j + 0.5) // step)
-            stop = min((node_col + 1) * step - col0, width)
-            x0 = (1.0 - fy) * nodes[0, node_row, node_col] + fy * nodes[0, node_row + 1, node_col]
-            y0 = (1.0 - fy) * nodes[1, node_row, node_col] + fy * nodes[1, node_row + 1, node_col]
-            x1 = (1.0 - fy) * nodes[0, node_row, node_col + 1] + fy * nodes[
-                0, node_row + 1, node_col + 1
-            ]
-            y1 = (1.0 - fy) * nodes[1, node_row, node_col + 1] + fy * nodes[
-                1, node_row + 1, node_col + 1
-            ]
-            # Counted from an unsigned position, which spares the check for counting from the end.
-            at, first = np.uintp(j), col0 + j + 0.5
-            for k in range(np.uintp(stop - j)):
-                fx = (first + k) * share - node_col
-                line_x[at + k] = (1.0 - fx) * x0 + fx * x1
-                line_y[at + k] = (1.0 - fx) * y0 + fx * y1
-            j = stop
+        at = row0 + i + 0.5
+        node = int(at // step)
+        fy = at * share - node
+        above_x, below_x = nodes[0, node], nodes[0, node + 1]
+        above_y, below_y = nodes[1, node], nodes[1, node + 1]
+        for n in range(number):
+            k = np.uintp(first + n)
+            across[n] = (1.0 - fy) * above_x[k] + fy * below_x[k]
+            down[n] = (1.0 - fy) * above_y[k] + fy * below_y[k]
+        line_x, line_y, start = x[i], y[i], 0
+        for n in range(number - 1):
+            stop = min((first + n + 1) * step - col0, width)
+            x0, x1, y0, y1 = across[n], across[n + 1], down[n], down[n + 1]
+            # Unsigned positions spare the compiler the check for counting from the end.
+            for j in range(np.uintp(start), np.uintp(stop)):
+                line_x[j] = (1.0 - between[j]) * x0 + between[j] * x1
+                line_y[j] = (1.0 - between[j]) * y0 + between[j] * y1
+            start = stop
 
 
 @jit
