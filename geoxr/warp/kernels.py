@@ -370,39 +370,76 @@ def gather_bilinear(
     """
     bands, rows, cols = source.shape
     pixels, fine = source.reshape(bands, -1), good.reshape(bands, -1)
-    for i in range(offsets.shape[0]):
-        for j in range(offsets.shape[1]):
-            own = offsets[i, j]
-            row = col = 0
-            fx = fy = 0.0
-            if own >= 0:
-                col, fx = place(x[i, j], col0)
-                row, fy = place(y[i, j], row0)
-            inner = own >= 0 and row >= 0 and col >= 0 and row + 1 < rows and col + 1 < cols
-            # Unsigned positions spare the compiler the check for counting from the end.
-            a = np.uintp(row * cols + col if inner else 0)
-            b, c = a + np.uintp(1), a + np.uintp(cols)
-            d = c + np.uintp(1)
-            w11 = fx * fy
-            w01, w10 = fx - w11, fy - w11
-            w00 = 1.0 - fx - w10
-            for band in range(bands):
-                n = np.uintp(band)
-                usable = own >= 0 and (all_good or fine[n, np.uintp(own)])
-                if not usable:
-                    out[band, i, j] = fill
-                elif inner and (all_good or fine[n, a] & fine[n, b] & fine[n, c] & fine[n, d]):
-                    value = (
-                        w00 * pixels[n, a]
-                        + w01 * pixels[n, b]
-                        + w10 * pixels[n, c]
-                        + w11 * pixels[n, d]
-                    )
-                    out[band, i, j] = finished(value, marks, fill, low, high, whole)
-                else:
-                    value = blend(source, good, all_good, band, row, col, fy, fx)
-                    out[band, i, j] = finished(value, marks, fill, low, high, whole)
-                tell(valid, band, bands, i, j, usable)
+    height, width = offsets.shape
+    # What a row needs of its four neighbours is the same for all bands.
+    corner, inner = np.empty(width, np.uintp), np.empty(width, np.bool_)
+    w00, w01, w10, w11 = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
+    blended = np.zeros(width)
+    # Unsigned positions spare the compiler the check for counting from the end.
+    right, below = np.uintp(1), np.uintp(cols)
+    across = right + below
+    for i in range(height):
+        at, full = offsets[i], True
+        for j in range(width):
+            col, fx = place(x[i, j], col0)
+            row, fy = place(y[i, j], row0)
+            own = at[j] >= 0
+            inner[j] = own and row >= 0 and col >= 0 and row + 1 < rows and col + 1 < cols
+            full = full and inner[j]
+            corner[j] = np.uintp(row * cols + col if inner[j] else 0)
+            both = fx * fy
+            w11[j], w01[j], w10[j] = both, fx - both, fy - both
+            w00[j] = 1.0 - fx - (fy - both)
+        for band in range(bands):
+            taken, line = pixels[band], out[band, i]
+            for j in range(width if across < taken.size else 0):
+                k = corner[j]
+                blended[j] = (
+                    w00[j] * taken[k]
+                    + w01[j] * taken[k + right]
+                    + w10[j] * taken[k + below]
+                    + w11[j] * taken[k + across]
+                )
+            for j in range(width):
+                line[j] = finished(blended[j], marks, fill, low, high, whole)
+            usable = full
+            if full and not all_good:
+                mask = fine[band]
+                for j in range(width):
+                    k = corner[j]
+                    usable &= mask[k] & mask[k + right] & mask[k + below] & mask[k + across]
+            if usable:
+                for j in range(width):
+                    tell(valid, band, bands, i, j, True)
+            else:
+                _blend_edges(
+                    source, good, all_good, x, y, offsets, row0, col0, fill, marks, low, high,
+                    whole, out, valid, band, i, inner, corner,
+                )  # fmt: skip
+
+
+@jit
+def _blend_edges(  # type: ignore[no-untyped-def]
+    source, good, all_good, x, y, offsets, row0, col0, fill, marks, low, high, whole, out, valid,
+    band, i, inner, corner,
+):  # fmt: skip
+    """Go over a row of `gather_bilinear` again: some pixels are invalid or lack a neighbour."""
+    bands, _, cols = source.shape
+    fine = good.reshape(bands, -1)[band]
+    right, below = np.uintp(1), np.uintp(cols)
+    for j in range(offsets.shape[1]):
+        own, k = offsets[i, j], corner[j]
+        usable = own >= 0 and (all_good or fine[np.uintp(max(own, 0))])
+        if not usable:
+            out[band, i, j] = fill
+        elif not inner[j] or not (
+            all_good or fine[k] & fine[k + right] & fine[k + below] & fine[k + right + below]
+        ):
+            col, fx = place(x[i, j], col0)
+            row, fy = place(y[i, j], row0)
+            value = blend(source, good, all_good, band, row, col, fy, fx)
+            out[band, i, j] = finished(value, marks, fill, low, high, whole)
+        tell(valid, band, bands, i, j, usable)
 
 
 @jit
