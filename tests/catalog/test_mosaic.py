@@ -448,3 +448,58 @@ def test_files_per_band_make_scenes_of_a_catalog(tmp_path: Path, utm_image: Path
     frame["path"] = [[str(tmp_path / "red.tif"), str(tmp_path / "nir.tif")]]
     with pytest.raises(gx.errors.ArgumentError, match="2 files for 3 bands"):
         gx.open_raster(gx.Catalog(frame))
+
+
+# Onto another grid
+
+
+def test_scenes_of_other_zones_are_resampled_once(tmp_path: Path) -> None:
+    """Judge: each scene put onto the target by itself, laid over one another by NumPy."""
+    paths = write_archive(tmp_path, 5)
+    target = gx.open_raster(paths[0]).geoxr.reproject("EPSG:3035", resolution=150).geoxr.geobox
+    target = target.pad(40)
+    mosaic = gx.open_raster(paths, crs="auto", time="collapse")
+    for resampling in ("nearest", "bilinear"):
+        seen = mosaic.geoxr.reproject(geobox=target, resampling=resampling)
+        expected = np.zeros(seen.shape, "uint16")
+        for path in reversed(paths):
+            alone = onto(resolve(gx.open_raster(path)).reader, target, resampling)
+            pixels, good = read_window(alone, extent(target))
+            expected = np.where(good[0], pixels[0], expected)
+        np.testing.assert_array_equal(seen.values, expected)
+        picked = mosaic.isel(band=[0]).geoxr.reproject(geobox=target, resampling=resampling)
+        np.testing.assert_array_equal(picked.values, expected)
+
+
+def test_a_grid_that_was_asked_for_is_kept_in_between(tmp_path: Path) -> None:
+    paths = write_archive(tmp_path, 3)
+    coarse = gx.open_raster(paths, crs="EPSG:32633", resolution=500, time="collapse")
+    target = gx.open_raster(paths[0]).geoxr.reproject("EPSG:3035", resolution=150).geoxr.geobox
+    seen = coarse.geoxr.reproject(geobox=target, resampling="nearest")
+    held = coarse.copy(data=coarse.values).geoxr.write_nodata(0)
+    expected = held.geoxr.reproject(geobox=target, resampling="nearest")
+    np.testing.assert_array_equal(seen.values, expected.values)
+
+
+def test_a_second_scene_is_read_only_where_the_first_has_nothing(tmp_path: Path) -> None:
+    pixels = np.full((1, 100, 100), 5, "uint16")
+    pixels[:, 40:50, 60:90] = 0
+    for name, array in (("a", pixels), ("b", np.full_like(pixels, 7))):
+        write_geotiff(tmp_path / f"{name}.tif", array, crs=32633, transform=UTM, nodata=0)
+    mosaic = resolve(
+        gx.open_raster([tmp_path / "a.tif", tmp_path / "b.tif"], time="collapse")
+    ).reader
+    asked = []
+    second = mosaic.scenes.reader(1)
+    original = type(second).read
+
+    def watched(self: object, window: Window, *args: object, **options: object) -> None:
+        if self is second:
+            asked.append(window)
+        original(self, window, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(second), "read", watched)
+        seen, _ = read_window(mosaic, Window(0, 0, 100, 100))
+    assert asked == [Window(40, 60, 10, 30)]
+    np.testing.assert_array_equal(seen[0], np.where(pixels == 0, 7, pixels))
