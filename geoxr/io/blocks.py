@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ _GAP = 1 << 14
 _SCRATCH = 1 << 19
 #: Decoded tiles of this process.
 tiles: SharedCache[np.ndarray] = SharedCache(lambda: options.tile_cache)
+#: Whether reads of this context keep decoded tiles and use those that are kept.
+keeping: ContextVar[bool] = ContextVar("keeping", default=True)
 
 
 class Level(NamedTuple):
@@ -135,7 +138,7 @@ def _key(level: Level, block: int) -> tuple[str, Stamp, int, int]:
 
 def copy_cached(level: Level, piece: Piece) -> bool:
     """Fill a piece from a decoded tile; False where it is not in the cache."""
-    tile = tiles.find(_key(level, piece.block))
+    tile = tiles.find(_key(level, piece.block)) if keeping.get() else None
     if tile is not None:
         _copy(tile, piece)
     return tile is not None
@@ -162,8 +165,12 @@ def read_piece(file: ReadAt, level: Level, piece: Piece) -> None:
     if not image.counts[piece.block]:
         piece.target[...] = image.fill
     elif image.compression != RAW:
-        key = _key(level, piece.block)
-        _copy(tiles.get(key, lambda: _decoded(file, level, piece.block)), piece)
+        if keeping.get():
+            key = _key(level, piece.block)
+            tile = tiles.get(key, lambda: _decoded(file, level, piece.block))
+        else:
+            tile = _decoded(file, level, piece.block)
+        _copy(tile, piece)
     elif isinstance(piece.rows, slice) and isinstance(piece.cols, slice):
         _read_rows(file, level, piece, piece.rows, piece.cols)
     else:

@@ -23,6 +23,23 @@ Stamp: TypeAlias = tuple[int, int]
 POSITIONAL = hasattr(os, "preadv")
 
 
+class Total:
+    """A number that threads add to."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.value = 0
+
+    def add(self, number: int) -> None:
+        """Count on."""
+        with self._lock:
+            self.value += number
+
+
+#: Bytes this process has read from files by position; what GDAL reads is not among them.
+bytes_read = Total()
+
+
 class ReadAt(Protocol):
     """Bytes of one file by their position; safe under threads."""
 
@@ -65,6 +82,7 @@ class LocalFile:
         """Return `size` bytes from `offset` on."""
         data = os.pread(self.descriptor, size, offset)
         if len(data) == size:
+            bytes_read.add(size)
             return data
         memory = np.empty(size, "uint8")
         self.read_into(offset, memory)
@@ -73,6 +91,7 @@ class LocalFile:
     def read_into(self, offset: int, memory: np.ndarray) -> None:
         """Fill contiguous `memory` with the bytes from `offset` on."""
         size = memory.nbytes
+        bytes_read.add(size)
         done = os.preadv(self.descriptor, [memory], offset)  # type: ignore[list-item]
         if done == size:
             return
@@ -153,6 +172,7 @@ def _after_fork() -> None:
     # Another thread of the parent may have held the lock. Descriptors are shared with the parent
     # without harm, since positional reads move no file pointer.
     _open_files.lock = threading.Lock()
+    bytes_read.__init__()  # type: ignore[misc]
 
 
 if hasattr(os, "register_at_fork"):

@@ -48,6 +48,8 @@ class SharedCache(Generic[ValueT]):
         self._values: OrderedDict[Hashable, ValueT] = OrderedDict()
         self._making: dict[Hashable, threading.Event] = {}
         self.nbytes = 0
+        #: How often a value was there, and was not.
+        self.hits = self.misses = 0
 
     def find(self, key: Hashable) -> ValueT | None:
         """Return a value that is there."""
@@ -55,6 +57,7 @@ class SharedCache(Generic[ValueT]):
             value = self._values.get(key)
             if value is not None:
                 self._values.move_to_end(key)
+                self.hits += 1
             return value
 
     def get(self, key: Hashable, make: Callable[[], ValueT]) -> ValueT:
@@ -64,9 +67,11 @@ class SharedCache(Generic[ValueT]):
                 value = self._values.get(key)
                 if value is not None:
                     self._values.move_to_end(key)
+                    self.hits += 1
                     return value
                 other = self._making.get(key)
                 if other is None:
+                    self.misses += 1
                     mine = self._making[key] = threading.Event()
             if other is None:
                 break

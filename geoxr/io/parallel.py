@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 import numpy as np
@@ -34,7 +35,7 @@ class _Helpers:
     def submit(self, work: Callable[[], None], number: int) -> list[Future[None]]:
         if self.pool is None:
             self.pool = ThreadPoolExecutor(_MOST_HELPERS, thread_name_prefix="geoxr-read")
-        return [self.pool.submit(work) for _ in range(number)]
+        return [self.pool.submit(copy_context().run, work) for _ in range(number)]
 
 
 _helpers = _Helpers()

@@ -13,6 +13,7 @@ import numpy as np
 from numba import types
 
 from geoxr.grid.window import Window
+from geoxr.io.bytes import bytes_read
 from geoxr.io.tiff import RAW, TiffImage
 
 #: Bytes that are read and thrown away rather than read around: a call costs as much.
@@ -73,7 +74,7 @@ def read_raw(
     line = width * image.depth * image.dtype.itemsize
     if line > _AT_ONCE or out.dtype.kind not in "iuf" or out.dtype == np.float16:
         return False
-    return bool(
+    number = int(
         _read(
             descriptor,
             image.offsets,
@@ -85,13 +86,16 @@ def read_raw(
             out,
         )
     )
+    bytes_read.add(max(number, 0))
+    return number >= 0
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _read(descriptor, offsets, counts, layout, window, samples, memory, out):  # type: ignore[no-untyped-def]
+    """Return the number of bytes that were read, or -1."""
     height, width, across, plane, depth, full_height, file_size = layout
     row, col, rows, cols = window
-    size = memory.itemsize
+    size, total = memory.itemsize, 0
     for band in range(samples.size if depth == 1 else 1):
         first = samples[band] * plane if depth == 1 else 0
         for down in range(row // height, (row + rows - 1) // height + 1):
@@ -104,7 +108,7 @@ def _read(descriptor, offsets, counts, layout, window, samples, memory, out):  #
                 wide, line = (end - left) * depth, width * depth
                 there = min(height, full_height - down * height) * line * size
                 if counts[block] == 0 or offsets[block] + there > file_size:
-                    return False
+                    return -1
                 at_once = memory.size // line if (line - wide) * size <= _GAP else 1
                 place = (
                     offsets[block]
@@ -117,7 +121,8 @@ def _read(descriptor, offsets, counts, layout, window, samples, memory, out):  #
                         descriptor, memory.ctypes, bytes_, place + (start - top) * line * size
                     )
                     if done != bytes_:
-                        return False
+                        return -1
+                    total += bytes_
                     for i in range(number):
                         y, x, k = start - row + i, left - col, i * line
                         if depth == 1:
@@ -129,4 +134,4 @@ def _read(descriptor, offsets, counts, layout, window, samples, memory, out):  #
                                 to = out[s, y, x : x + end - left]
                                 for j in range(end - left):
                                     to[j] = memory[np.uintp(k + j * depth + samples[s])]
-    return True
+    return total

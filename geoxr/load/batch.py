@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,15 +17,14 @@ from geoxr.grid.geobox import crop
 from geoxr.grid.window import Window
 from geoxr.io.reader import WindowReader, everything, fill_of, read_padded
 from geoxr.load.convert import Place, scratch, to_float, to_index
+from geoxr.load.memory import Shapes
 from geoxr.load.patches import Patch, patches_of, patches_of_each
 from geoxr.sample.chip import ChipPlan, Spots
 
 #: A batch of NumPy arrays by name.
 Arrays = dict[str, np.ndarray]
-#: Makes arrays of a shape and type.
-Empty = Callable[[tuple[int, ...], np.dtype], np.ndarray]
-#: Finds another plan and number of a chip instead of one that could not be read.
-Redraw = Callable[[ChipReadError], tuple[ChipPlan, int]]
+#: Finds another plan and number for one that could not be read: (error, its number, attempt).
+Redraw = Callable[[ChipReadError, int, int], tuple[ChipPlan, int]]
 #: Integer types of labels whose codes are looked up in a table.
 _TABLED = ("uint8", "uint16")
 _NO_DATE = np.iinfo("int64").min
@@ -109,12 +109,12 @@ class Recipe:
     fill: float
     ignore_index: int
 
-    def allocate(self, plan: ChipPlan, number: int, empty: Empty = np.empty) -> Arrays:
-        """Make memory for a batch of `number` items.
+    def shapes(self, plan: ChipPlan, number: int) -> Shapes:
+        """Shapes and types of the arrays of a batch of `number` items.
 
         Returns
         -------
-        dict of str to array
+        dict of str to (tuple of int, numpy.dtype)
             Each output, (N, T, C, H, W); ``valid`` (N, H, W), ``valid_<name>`` (N, T, H, W);
             ``bounds`` (N, 4), ``index`` (N,), and where they say something ``time`` (N, T),
             ``transform`` (N, 6), ``node`` (N,). N counts chips: `number` times ``plan.group``.
@@ -135,15 +135,28 @@ class Recipe:
             shapes["node"] = (chips,), "int64"
         if len(plan.grids) > 1 or rotated(plan.grids[0].geobox.affine):
             shapes["transform"] = (chips, 6), "float64"
-        return {name: empty(shape, np.dtype(dtype)) for name, (shape, dtype) in shapes.items()}
+        return {name: (shape, np.dtype(dtype)) for name, (shape, dtype) in shapes.items()}
 
     def fill_batch(
-        self, out: Arrays, plan: ChipPlan, index: np.ndarray, redraw: Redraw | None = None
+        self,
+        out: Arrays,
+        plan: ChipPlan,
+        index: np.ndarray,
+        redraw: Redraw | None = None,
+        halted: Callable[[], bool] = bool,
     ) -> None:
         """Read the items with the numbers `index` into the front of a batch.
 
         Chips are read in the order of grid and rows, so that neighbours share tiles, and lie in the
         batch in the order asked for.
+
+        Parameters
+        ----------
+        redraw : callable, optional
+            Says what to read in the place of an item that cannot be read. Such an item has its own
+            number in the batch if it is one of `plan`, else -1.
+        halted : callable
+            Whether to stop half way, since nobody wants the batch any more.
 
         Raises
         ------
@@ -155,6 +168,8 @@ class Recipe:
         self._describe(out, plan, spots, slice(0, len(spots)))
         failed: dict[int, ChipReadError] = {}
         for patch in patches_of(plan, spots):
+            if halted():
+                return
             try:
                 self._fill(out, plan, patch)
                 continue
@@ -174,8 +189,9 @@ class Recipe:
 
     def _replace(self, out: Arrays, item: int, error: ChipReadError, redraw: Redraw) -> None:
         """Read another item in the place of one that failed."""
-        while True:
-            plan, number = redraw(error)
+        epoch, failed = plan.number, error.number
+        for attempt in itertools.count(1):
+            plan, number = redraw(error, failed, attempt)
             index = np.array([number])
             spots = plan.spots(index)
             start = item * plan.group
@@ -186,7 +202,7 @@ class Recipe:
                     error = _named(another, plan, one, index)
                     break
             else:
-                out["index"][item] = number
+                out["index"][item] = number if plan.number == epoch else -1
                 self._describe(out, plan, spots, slice(start, start + plan.group))
                 return
 

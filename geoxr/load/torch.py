@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from typing import overload
 
-import numpy as np
 import torch
 import xarray as xr
 
 from geoxr.errors import ArgumentError
-from geoxr.load.batch import Arrays, Recipe
+from geoxr.load.cache import Cache, open_cache
+from geoxr.load.dataset import ChipDataset
+from geoxr.load.loader import Batch, ChipLoader, OnError, Settings
 from geoxr.load.recipe import make_recipe
 from geoxr.sample.chip import ChipPlan
 from geoxr.sample.iterate import check_plan
 
-#: A batch of tensors by name.
-Batch = dict[str, torch.Tensor]
+__all__ = ["Batch", "ChipDataset", "ChipLoader", "to_torch"]
 
 
 @overload
 def to_torch(
-    ds: xr.Dataset,
+    ds: xr.Dataset | xr.DataTree,
     plan: ChipPlan,
     *,
     batch_size: int,
@@ -36,14 +34,17 @@ def to_torch(
     threads: int | None = None,
     prefetch: int = 2,
     device: str | torch.device | None = None,
+    cache: Cache = "tiles",
     dtype: str = "float32",
     fill: float = 0.0,
     ignore_index: int = -100,
+    on_error: OnError = "raise",
+    progress: bool = False,
     shard: bool = True,
 ) -> ChipLoader: ...
 @overload
 def to_torch(
-    ds: xr.Dataset,
+    ds: xr.Dataset | xr.DataTree,
     plan: ChipPlan,
     *,
     batch_size: None = None,
@@ -54,13 +55,16 @@ def to_torch(
     threads: int | None = None,
     prefetch: int = 2,
     device: str | torch.device | None = None,
+    cache: Cache = "tiles",
     dtype: str = "float32",
     fill: float = 0.0,
     ignore_index: int = -100,
+    on_error: OnError = "raise",
+    progress: bool = False,
     shard: bool = True,
 ) -> ChipDataset: ...
 def to_torch(
-    ds: xr.Dataset,
+    ds: xr.Dataset | xr.DataTree,
     plan: ChipPlan,
     *,
     batch_size: int | None = None,
@@ -71,19 +75,22 @@ def to_torch(
     threads: int | None = None,
     prefetch: int = 2,
     device: str | torch.device | None = None,
+    cache: Cache = "tiles",
     dtype: str = "float32",
     fill: float = 0.0,
     ignore_index: int = -100,
+    on_error: OnError = "raise",
+    progress: bool = False,
     shard: bool = True,
 ) -> ChipLoader | ChipDataset:
     """Feed chips to a model. No dask graph is built and no xarray object is touched per chip.
 
     Parameters
     ----------
-    ds : Dataset
-        Layers on one grid; each variable becomes a tensor of its name.
+    ds : Dataset or DataTree
+        Layers on one grid, or on one for each node; each variable becomes a tensor of its name.
     plan : ChipPlan
-        Made for the grid of `ds`.
+        Made for the grid of `ds`, or for those of its nodes.
     batch_size : int, optional
         Chips in a batch. Without it the result is a map-style ``torch.utils.data.Dataset``.
     shuffle : bool
@@ -98,34 +105,65 @@ def to_torch(
     prefetch : int
         Batches kept ready beyond those being read.
     device : str or torch.device, optional
-        Where batches are delivered.
+        Where batches are delivered. Copies to a GPU go from pinned memory, beside the computing.
+    cache : {"tiles", "disk"}, pathlib.Path or None
+        "tiles" keeps decoded tiles of compressed files in memory, within ``options.tile_cache``.
+        "disk" keeps aligned blocks of the layers in a file, from which later epochs are copied,
+        whatever is drawn; it is gone with the loader. A path is a folder where that file is kept,
+        for other processes and later runs. Both grow to at most ``options.scratch_size``. None
+        keeps nothing.
     dtype : {"float32", "native"}
-        Images float32 and labels int64, or everything in the type of the files.
+        Images float32 and labels int64; or everything as stored, codes and nodata too, to be sent
+        to the device small and cast there by `transform`.
     fill : float
         Value of invalid image pixels.
     ignore_index : int
         Value of invalid label pixels.
+    on_error : {"raise", "skip"}
+        What happens to a chip that cannot be read: an error that names it and the file, or another
+        chip in its place, fixed by `seed`, counted in ``loader.stats()`` and warned of at the end.
+    progress : bool
+        Show a progress bar.
     shard : bool
         Under ``torch.distributed``, give every rank chips of its own instead of all.
 
     Returns
     -------
     ChipLoader or ChipDataset
-        Batches are dicts: images (B, [T,] C, H, W); labels (B, H, W), whose codes are 0..K-1 in the
-        order of ``.geoxr.classes``; ``valid`` bool (B, H, W), True where all variables are valid, and
-        ``valid_<name>`` for each; ``bounds`` float64 (B, 4) as left, bottom, right, top; ``index``
-        int64 (B,), the number of the chip in the plan.
+        Batches are dicts of tensors:
+
+        - images (B, [T,] C, H, W) and labels (B, [T,] H, W), whose codes are 0..K-1 in the order of
+          ``.geoxr.classes``;
+        - ``valid`` bool (B, H, W), True where all variables are valid (at all dates);
+          ``valid_<name>`` (B, [T,] H, W) for each, where there are several or dates;
+        - ``bounds`` float64 (B, 4) as left, bottom, right, top; ``index`` int64 (B,), the number of
+          the chip in the plan, -1 for one drawn in the place of another;
+        - ``time`` int64 (B, T), nanoseconds since 1970, the smallest number where a chip has fewer
+          dates; for turned grids and the nodes of a DataTree ``transform`` float64 (B, 6), the
+          affine coefficients a to f of the chip; for nodes ``node`` int64 (B,), their position in
+          ``plan.grids``.
+
+        Plans of triplets put an axis of 3 behind B.
 
     Raises
     ------
     GridError
         If the plan was made for another grid.
+    ArgumentError
+        If an argument makes no sense, or only makes sense with `batch_size`.
+    OutputExistsError
+        If the folder of `cache` has blocks of other layers, or of files that were changed.
+    ChipReadError
+        While reading, if a chip cannot be read.
     ClassesError
         While reading, if a label has a code that is none of its classes.
     """
     check_plan(ds, plan)
+    if on_error not in ("raise", "skip"):
+        raise ArgumentError(f'on_error is {on_error!r}, but must be "raise" or "skip".')
+    wrap, scratch = open_cache(cache)
     recipe, slow = make_recipe(
-        ds, plan, concat=concat, dtype=dtype, fill=fill, ignore_index=ignore_index
+        ds, plan, concat=concat, dtype=dtype, fill=fill, ignore_index=ignore_index, wrap=wrap
     )
     for name, reason in slow.items():
         warnings.warn(
@@ -133,133 +171,44 @@ def to_torch(
             stacklevel=3,
         )
     if batch_size is None:
+        _check_unused(
+            shuffle=shuffle, seed=seed != 0, threads=threads is not None, prefetch=prefetch != 2,
+            device=device is not None, on_error=on_error != "raise", progress=progress,
+            shard=not shard, cache=cache is None,
+        )  # fmt: skip
         return ChipDataset(recipe, plan, transform)
-    if not isinstance(batch_size, int) or batch_size < 1:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ArgumentError(f"batch_size must be a positive whole number, not {batch_size!r}.")
     if threads is None:
         threads = min(os.cpu_count() or 1, 8)
-    if threads < 0 or prefetch < 0:
-        raise ArgumentError(f"threads and prefetch must not be negative: {threads}, {prefetch}.")
-    return ChipLoader(
-        recipe, plan, batch_size, shuffle=shuffle, seed=seed, transform=transform, threads=threads,
-        prefetch=prefetch, device=device, shard=shard,
+    for name, number in (("threads", threads), ("prefetch", prefetch)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise ArgumentError(f"{name} must be a whole number from 0 up, not {number!r}.")
+    settings = Settings(
+        batch_size, shuffle, seed, transform, threads, prefetch, _device(device), cache is not None,
+        on_error, progress, shard,
     )  # fmt: skip
+    return ChipLoader(recipe, plan, settings, scratch)
 
 
-class ChipLoader:
-    """Batches of chips in the order of the plan, read ahead by threads.
-
-    Iterating again starts the next epoch: fresh draws of a random plan, a new order with `shuffle`,
-    the same chips of a grid. Under ``torch.distributed`` every rank gets its own chips, equally many.
-    Lightning takes it as a dataloader.
-    """
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        plan: ChipPlan,
-        batch_size: int,
-        *,
-        shuffle: bool,
-        seed: int,
-        transform: Callable[[Batch], Batch] | None,
-        threads: int,
-        prefetch: int,
-        device: str | torch.device | None,
-        shard: bool,
-    ) -> None:
-        self.shard = shard
-        self.plan, self.batch_size, self.shuffle, self.seed = plan, batch_size, shuffle, seed
-        self.transform, self.threads, self.prefetch, self.device = (
-            transform,
-            threads,
-            prefetch,
-            device,
+def _check_unused(**given: bool) -> None:
+    """Raise for arguments that say how batches are made, where none are made."""
+    names = [name for name, is_given in given.items() if is_given]
+    if names:
+        raise ArgumentError(
+            f"{', '.join(names)} says how batches are read ahead, but without batch_size there are "
+            f"only single chips, and torch.utils.data.DataLoader makes batches of them. Pass "
+            f"batch_size=, or leave {'it' if len(names) == 1 else 'them'} out."
         )
-        self._recipe, self._epoch = recipe, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Make the next iteration that of a certain epoch, counted from 0."""
-        self._epoch = int(epoch)
-
-    def __len__(self) -> int:
-        chips = -(-len(self.plan) // _world()[1]) if self.shard else len(self.plan)
-        return -(-chips // self.batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        epoch, self._epoch = self._epoch, self._epoch + 1
-        plan = self.plan.epoch(epoch)
-        if self.shuffle:
-            plan = plan[np.random.default_rng([self.seed, epoch]).permutation(len(plan))]
-        return self._batches(_share(plan) if self.shard else plan)
-
-    def _batches(self, plan: ChipPlan) -> Iterator[Batch]:
-        starts = range(0, len(plan), self.batch_size)
-        if self.threads == 0:
-            for start in starts:
-                yield self._deliver(self._read(plan, start))
-            return
-        with ThreadPoolExecutor(self.threads, "geoxr-load") as pool:
-            waiting: deque[Future[Arrays]] = deque()
-            try:
-                for start in starts:
-                    waiting.append(pool.submit(self._read, plan, start))
-                    if len(waiting) >= self.threads + self.prefetch:
-                        yield self._deliver(waiting.popleft().result())
-                while waiting:
-                    yield self._deliver(waiting.popleft().result())
-            finally:
-                for future in waiting:
-                    future.cancel()
-
-    def _read(self, plan: ChipPlan, start: int) -> Arrays:
-        return _filled(self._recipe, plan, start, start + self.batch_size)
-
-    def _deliver(self, arrays: Arrays) -> Batch:
-        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        if self.device is not None:
-            batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
-        return batch if self.transform is None else self.transform(batch)
 
 
-class ChipDataset(torch.utils.data.Dataset):
-    """Map-style dataset of chips: each a dict of tensors without the batch axis."""
-
-    def __init__(
-        self, recipe: Recipe, plan: ChipPlan, transform: Callable[[Batch], Batch] | None
-    ) -> None:
-        self.plan, self.transform, self._recipe = plan, transform, recipe
-
-    def __len__(self) -> int:
-        return len(self.plan)
-
-    def __getitem__(self, index: int) -> Batch:
-        at = range(len(self.plan))[index]
-        arrays = _filled(self._recipe, self.plan, at, at + 1)
-        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        if self.transform is not None:
-            batch = self.transform(batch)
-        return {name: tensor[0] for name, tensor in batch.items()}
-
-
-def _filled(recipe: Recipe, plan: ChipPlan, start: int, stop: int) -> Arrays:
-    index = plan.indices(start, stop)
-    arrays = recipe.allocate(plan, len(index))
-    recipe.fill_batch(arrays, plan, index)
-    return recipe.finish(arrays, plan, len(index))
-
-
-def _world() -> tuple[int, int]:
-    """Rank and number of processes that train together."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
-
-
-def _share(plan: ChipPlan) -> ChipPlan:
-    """Chips of this process; the first ones fill up the last round so that all have as many."""
-    rank, world = _world()
-    if world == 1:
-        return plan
-    each = -(-len(plan) // world)
-    return plan[(np.arange(each) * world + rank) % len(plan)]
+def _device(device: str | torch.device | None) -> torch.device | None:
+    if device is None:
+        return None
+    try:
+        wanted = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ArgumentError(f"device is {device!r}, which torch does not know: {error}") from error
+    if wanted.type == "cuda" and not torch.cuda.is_available():
+        raise ArgumentError(f"device is {device!r}, but torch finds no CUDA device here.")
+    return wanted

@@ -15,7 +15,8 @@ from odc.geo.geobox import GeoBox
 import geoxr as gx
 from geoxr.errors import ArgumentError, ChipReadError, GridError
 from geoxr.grid.window import Window
-from geoxr.load.batch import Arrays
+from geoxr.load.batch import Arrays, Recipe
+from geoxr.load.memory import carve, plain_bytes, size_of
 from geoxr.load.patches import patches_of
 from geoxr.load.recipe import make_recipe
 from geoxr.sample.chip import ChipPlan, Fixed, Grid, Spots
@@ -32,9 +33,14 @@ def plan_of(corners: object, size: tuple[int, int] = (40, 50), **more: object) -
 def batch_of(ds: xr.Dataset | xr.DataTree, plan: ChipPlan, **options: object) -> Arrays:
     settings = {"concat": None, "dtype": "float32", "fill": -1.0, "ignore_index": -100} | options
     recipe, _ = make_recipe(ds, plan, **settings)  # type: ignore[arg-type]
-    arrays = recipe.allocate(plan, len(plan))
+    arrays = new_arrays(recipe, plan, len(plan))
     recipe.fill_batch(arrays, plan, plan.indices(0, len(plan)))
     return recipe.finish(arrays, plan, len(plan))
+
+
+def new_arrays(recipe: Recipe, plan: ChipPlan, number: int) -> Arrays:
+    shapes = recipe.shapes(plan, number)
+    return carve(plain_bytes(size_of(shapes)), shapes)
 
 
 def image(
@@ -218,15 +224,15 @@ def test_a_chip_that_fails_is_replaced(tmp_path: Path) -> None:
     source = recipe.outputs["image"][0]
     broken = replace(source, readers=(Failing(source.readers[0]),))
     recipe = replace(recipe, outputs={"image": (broken,)})
-    arrays = recipe.allocate(plan, 2)
+    arrays = new_arrays(recipe, plan, 2)
     asked = []
 
-    def redraw(error: ChipReadError) -> tuple[ChipPlan, int]:
-        asked.append(error.number)
+    def redraw(error: ChipReadError, number: int, attempt: int) -> tuple[ChipPlan, int]:
+        asked.append((error.number, number, attempt))
         return plan, 2
 
     recipe.fill_batch(arrays, plan, np.array([0, 1]), redraw)
-    assert asked == [1]
+    assert asked == [(1, 1, 1)]
     assert arrays["index"].tolist() == [0, 2]
     expected = batch_of(ds, plan[[0, 2]], fill=0.0)
     np.testing.assert_array_equal(arrays["image"][:, 0], expected["image"])

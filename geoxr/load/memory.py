@@ -1,0 +1,78 @@
+"""Memory for batches that is used again when nobody looks at it any more."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+#: Shape and type of every array of a batch.
+Shapes: TypeAlias = Mapping[str, tuple[tuple[int, ...], np.dtype]]
+#: Makes so many bytes.
+Bytes: TypeAlias = Callable[[int], np.ndarray]
+
+#: Arrays start at whole multiples of this [bytes].
+_ALIGN = 64
+
+
+def plain_bytes(size: int) -> np.ndarray:
+    """Return bytes of pageable memory."""
+    return np.empty(size, "uint8")
+
+
+def carve(memory: np.ndarray, shapes: Shapes) -> dict[str, np.ndarray]:
+    """Cut bytes into arrays."""
+    arrays, start = {}, 0
+    for name, (shape, dtype) in shapes.items():
+        size = int(np.prod(shape)) * dtype.itemsize
+        arrays[name] = memory[start : start + size].view(dtype).reshape(shape)
+        start += -(-size // _ALIGN) * _ALIGN
+    return arrays
+
+
+def size_of(shapes: Shapes) -> int:
+    """Bytes that `carve` needs."""
+    sizes = [int(np.prod(shape)) * dtype.itemsize for shape, dtype in shapes.values()]
+    return sum(-(-size // _ALIGN) * _ALIGN for size in sizes)
+
+
+class Pool:
+    """Memory of batches of one shape.
+
+    What `take` returns goes back when the last array or tensor that looks at it is gone, wherever
+    that happens; nothing needs to be handed back, and what is kept is never written over.
+
+    Parameters
+    ----------
+    shapes : mapping
+    keep : int
+        Batches whose memory is kept for later; that of others is given up.
+    make : callable
+        Makes the bytes: pageable or pinned.
+    """
+
+    def __init__(self, shapes: Shapes, keep: int, make: Bytes = plain_bytes) -> None:
+        self._shapes, self._make, self._size = shapes, make, size_of(shapes)
+        # Taken from and put into without a lock: a lease may end in the middle of anything.
+        self._free: deque[np.ndarray] = deque(maxlen=keep)
+
+    def take(self) -> dict[str, np.ndarray]:
+        """Return arrays to fill."""
+        try:
+            memory = self._free.pop()
+        except IndexError:
+            memory = self._make(self._size)
+        return carve(np.asarray(_Lease(memory, self._free)), self._shapes)
+
+
+class _Lease:
+    """What all views of some memory hold on to; the memory is free when it is gone."""
+
+    def __init__(self, memory: np.ndarray, free: deque[np.ndarray]) -> None:
+        self._memory, self._free = memory, free
+        self.__array_interface__: dict[str, Any] = memory.__array_interface__
+
+    def __del__(self) -> None:
+        self._free.append(self._memory)
