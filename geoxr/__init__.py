@@ -25,6 +25,7 @@ _NAMES = {
     "Classes": "geoxr.grid.classes",
     "GeoxrError": "geoxr.errors",
     "Product": "geoxr.products",
+    "class_index": "geoxr.sample.class_index",
     "k_fold_blocks": "geoxr.sample.split",
     "list_products": "geoxr.products",
     "load_task": "geoxr.tasks",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from geoxr.io.open import open_zarr
     from geoxr.products import Band, Product, list_products, open_product
     from geoxr.sample.chip import ChipPlan
+    from geoxr.sample.class_index import class_index
     from geoxr.sample.split import k_fold_blocks, split_blocks
     from geoxr.sample.split_aoi import split_aoi
     from geoxr.sample.split_scenes import split_scenes

@@ -142,10 +142,9 @@ def _target(scenes: Catalog | geopandas.GeoDataFrame) -> GeoBox:
     if isinstance(scenes, Catalog):
         groups = scenes.table.crs_groups()
         one = groups[0][0] if len(groups) == 1 else None
-        crs = parse_crs(4326) if one is None else one
-    else:
-        _check_table(scenes)
-        crs = None if scenes.crs is None else parse_crs(scenes.crs)
+        return GeoBox((1, 1), Affine.identity(), parse_crs(4326) if one is None else one)
+    _check_table(scenes)
+    crs = None if scenes.crs is None else parse_crs(scenes.crs)
     return GeoBox((1, 1), Affine.identity(), crs)
 
 
