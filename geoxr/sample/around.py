@@ -21,7 +21,7 @@ from geoxr.grid.shapes import outline, to_pixels
 from geoxr.sample.area import chip_size, footprint
 from geoxr.sample.chip import ChipPlan, CornerGrid, Grid, Spots
 from geoxr.sample.grid import Edge
-from geoxr.sample.places import Places, Units, Within, dates_in, seed_number
+from geoxr.sample.places import Places, Units, Within, as_dates, dates_in, seed_number
 from geoxr.typing import Area, Seed
 
 if TYPE_CHECKING:
@@ -310,10 +310,7 @@ def _row_dates(geometries: Any, time: Any, number: int) -> pd.DatetimeIndex | No
                 f"{', '.join(map(str, getattr(geometries, 'columns', ['none'])))}."
             )
         time = geometries[time]
-    try:
-        dates = pd.to_datetime(list(time), utc=True).tz_localize(None)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"time holds something that is no date: {error}.") from error
+    dates = as_dates(time, "time")
     if len(dates) != number or dates.hasnans:
         raise ArgumentError(
             f"time has {len(dates)} dates, {int(dates.isna().sum())} of them missing, for {number} "

@@ -10,6 +10,11 @@ import numpy as np
 import xarray as xr
 
 from geoxr.errors import ArgumentError, ChipError
+from geoxr.io.dataset import layer_names, validity_of
+from geoxr.io.layer import grid_coords, layer_like
+from geoxr.io.resolve import resolve
+from geoxr.io.unwrap import layer_behind
+from geoxr.sample.iterate import held
 from geoxr.typing import XarrayT
 
 #: Added to the names of input dimensions while pieces lie side by side.
@@ -124,9 +129,9 @@ class BatchGenerator(Generic[XarrayT]):
         picks = {cuts.dim: cuts[int(i)] for cuts, i in zip(self._looped, at, strict=False)}
         batch = self.obj.isel(picks)
         if not self.concat_input_dims:
-            return _stacked(batch.compute() if self.preload_batch else batch, list(self.input_dims))
+            return _stacked(_loaded(batch) if self.preload_batch else batch, list(self.input_dims))
         if self.preload_batch:
-            batch = batch.compute()
+            batch = _loaded(batch)
         pieces = [
             _with_labels(batch.isel(dict(zip(self.input_dims, part, strict=True))), self.input_dims)
             for part in itertools.product(*self._inputs)
@@ -168,6 +173,20 @@ class _Cuts(Sequence[slice]):
             raise IndexError(number)
         start = min(number * self.stride, self.length - self.size)
         return slice(start, start + self.size)
+
+
+def _loaded(batch: XarrayT) -> XarrayT:
+    """Read a batch into memory; layers keep what nodata and validity mean."""
+    if isinstance(batch, xr.DataArray):
+        return _held(batch, None) if layer_behind(batch.variable) else batch.compute()
+    layers = [name for name in layer_names(batch) if layer_behind(batch[name].variable)]
+    held = {name: _held(batch[name], validity_of(batch, name)) for name in layers}
+    rest = batch.drop_vars(layers).compute()
+    return rest.assign(held)[list(batch.data_vars)]
+
+
+def _held(layer: xr.DataArray, validity: xr.DataArray | None) -> xr.DataArray:
+    return layer_like(layer, held(resolve(layer, validity).reader), coords=grid_coords(layer))
 
 
 def _with_labels(piece: XarrayT, input_dims: Mapping[Hashable, int]) -> XarrayT:

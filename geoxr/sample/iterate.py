@@ -87,7 +87,7 @@ class _Node:
         for name, source in self.readers.items():
             picked = None if dates is None or source.times is None else tuple(dates)
             row, col = chip.window.row, chip.window.col
-            reader = _held(Cropped(source, chip.geobox, row, col, picked_times=picked))
+            reader = held(Cropped(source, chip.geobox, row, col, picked_times=picked))
             layers[name] = layer_like(ds[name], reader, coords=coords)
             if reader.masked:
                 valid = validity_layer(reader, name, coords)
@@ -114,7 +114,7 @@ def node_of(ds: xr.Dataset | xr.DataTree, node: str) -> xr.Dataset:
         ) from error
 
 
-def _held(reader: WindowReader) -> ArrayReader:
+def held(reader: WindowReader) -> ArrayReader:
     """Read everything into memory, with a reader over it that knows what is valid."""
     bands, times = everything(reader)
     shape = (len(times), len(bands), *reader.geobox.shape)

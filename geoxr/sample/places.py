@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -185,6 +186,20 @@ def check_length(length: int) -> int:
     if not isinstance(length, int | np.integer) or length < 1:
         raise ArgumentError(f"length must be a positive number of chips, not {length!r}.")
     return int(length)
+
+
+def as_dates(values: Iterable[Any], what: str) -> pd.DatetimeIndex:
+    """Read dates in any form pandas knows, as UTC without zone; text as ISO 8601.
+
+    Raises
+    ------
+    ArgumentError
+        If one is no date.
+    """
+    try:
+        return pd.to_datetime(list(values), utc=True, format="ISO8601").tz_localize(None)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"{what} holds something that is no date: {error}.") from error
 
 
 def dates_in(ds: xr.Dataset, toi: Any) -> tuple[int, ...] | None:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from geoxr.errors import ArgumentError, GridError, NoOverlapError
 from geoxr.sample.deal import check_fractions
+from geoxr.sample.places import as_dates
 
 #: First and last date of a split; both belong to it.
 Interval = tuple[pd.Timestamp, pd.Timestamp]
@@ -112,10 +113,7 @@ def _by_number(fractions: Sequence[float], dates: pd.DatetimeIndex) -> list[int]
 
 
 def _by_date(splits: Sequence[Any], dates: pd.DatetimeIndex) -> list[int]:
-    try:
-        cuts = pd.to_datetime(list(splits), utc=True).tz_localize(None)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"splits holds something that is no date: {error}.") from error
+    cuts = as_dates(splits, "splits")
     if not (cuts.is_monotonic_increasing and cuts.is_unique):
         raise ArgumentError(f"The dates in splits must ascend, not {list(map(str, cuts))}.")
     return [int(at) for at in dates.searchsorted(cuts)]

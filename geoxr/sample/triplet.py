@@ -123,12 +123,12 @@ def _drawn(draw: TripletDraw, epoch: int) -> Spots:
     found: list[np.ndarray] = []
     missing, refused = draw.length, 0
     while missing > 0:
-        anchors = draw.where.draw(rng, missing)
+        anchors = draw.where.draw(rng, max(missing, 256))
         near, has_near = _partners(draw, anchors, rng, _neighbours)
         far, has_far = _partners(draw, anchors, rng, _distant)
         whole = has_near & has_far
-        found.append(np.stack([anchors, near, far], axis=1)[whole])
-        missing -= int(whole.sum())
+        found.append(np.stack([anchors, near, far], axis=1)[whole][:missing])
+        missing -= len(found[-1])
         refused = 0 if whole.any() else refused + len(anchors) * _TRIES
         if refused > _PATIENCE:
             lacking = "within near" if has_far.any() else "further than far"
