@@ -275,9 +275,8 @@ def _corners(
     bounds = np.nan_to_num(shapely.bounds(shapes), posinf=0, neginf=0)
     low, high = bounds[:, [1, 0]], bounds[:, [3, 2]]
     first, stop = np.floor(low + _TOUCH).astype("int64"), np.ceil(high - _TOUCH).astype("int64")
-    # The middle of a chip goes to the nearest edge or centre of a pixel, if all stays in it.
+    # The middle of a chip is as near as pixels allow; what fits into whole pixels of it stays in it.
     one = np.floor((low + high) / 2 - sides / 2 + 0.5).astype("int64")
-    one = np.clip(one, stop - sides, np.maximum(first, stop - sides))
     large = met & (stop - first > sides).any(axis=1)
     corners, rows = [one[~large]], [np.flatnonzero(~large)]
     for row in np.flatnonzero(large):

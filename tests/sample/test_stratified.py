@@ -21,6 +21,7 @@ import geoxr as gx
 from geoxr.grid.coords import coords_of
 from geoxr.sample import class_index as module
 from geoxr.sample.class_index import class_index
+from geoxr.sample.stratified import _holding
 from geoxr.testing import write_geotiff
 
 GRID = GeoBox((300, 400), Affine(10, 0, 500_000, 0, -10, 5_200_000), "EPSG:32633")
@@ -121,6 +122,18 @@ def test_pixels_of_a_class_and_places_in_the_chip_are_uniform(ds: xr.Dataset) ->
     seen = np.histogram2d(offset[:, 0], offset[:, 1], bins=[range(9), range(17)])[0]
     assert seen.shape == (8, 16)
     assert ((seen - 6000 / 128) ** 2 / (6000 / 128)).sum() < 181  # 127 degrees of freedom, 0.1 %
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 9), st.integers(1, 9))
+def test_windows_that_hold_a_pixel_are_all_found(seed: int, high: int, wide: int) -> None:
+    mine = np.random.default_rng(seed).random((7, 5)) < 0.1
+    around = [(r, c) for r in range(-12, 20) for c in range(-12, 20)]
+    wanted = {
+        (r, c) for r, c in around
+        if mine[max(r, 0) : max(r + high, 0), max(c, 0) : max(c + wide, 0)].any()
+    }  # fmt: skip
+    assert set(map(tuple, _holding(mine, (high, wide)).tolist())) == wanted
 
 
 def test_one_pixel_of_a_class_is_found_in_area_and_corner(ds: xr.Dataset) -> None:

@@ -76,6 +76,18 @@ def test_neighbours_are_uniform_in_the_disc() -> None:
     assert ((seen[disc] - expected) ** 2 / expected).sum() < 55.5  # 27 degrees of freedom, 0.1 %
 
 
+def test_neighbours_on_a_turned_grid_are_all_places_within_near() -> None:
+    plan = dataset(TURNED).geoxr.triplet_chips(1, 6000, near=40, far=400, seed=0)
+    found = corners(plan)
+    middle = ((found[:, 0] > 6) & (found[:, 0] < (83, 123))).all(axis=1)
+    seen, counts = np.unique((found[:, 1] - found[:, 0])[middle], axis=0, return_counts=True)
+    rows, cols = (axis.ravel() for axis in np.mgrid[-9:10, -9:10])
+    within = (np.hypot(15 * rows, 8 * cols) <= 40) & ((rows != 0) | (cols != 0))
+    assert {tuple(step) for step in seen} == set(zip(rows[within], cols[within], strict=True))
+    expected = middle.sum() / within.sum()
+    assert ((counts - expected) ** 2 / expected).sum() < 75  # 42 degrees of freedom, 0.1 %
+
+
 def test_anchors_and_strangers_are_uniform_where_they_may_be() -> None:
     plan = dataset().geoxr.triplet_chips((81, 121), 8000, near=20, far=20, seed=1)
     found = corners(plan)
