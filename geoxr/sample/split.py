@@ -27,6 +27,7 @@ from geoxr.sample.deal import (
     valid_area,
     without,
 )
+from geoxr.sample.places import seed_number
 from geoxr.typing import Seed
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def split_blocks(
     ds = adopt(ds)
     shares = check_fractions(fractions)
     geobox, data, blocks = _blocks_of(ds, block, gap, len(shares))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed_number(seed))
     _, areas = deal_apart(blocks, data, shares, least_gap(gap, geobox), rng)
     return tuple(as_series(area, geobox) for area in areas)
 
@@ -118,7 +119,7 @@ def k_fold_blocks(
         raise ArgumentError(f"k must be a whole number of folds from 2 up, not {k!r}.")
     geobox, data, blocks = _blocks_of(ds, block, gap, int(k))
     sizes = shapely.area(shapely.intersection(blocks, data))
-    order = random_order(sizes, np.random.default_rng(seed))
+    order = random_order(sizes, np.random.default_rng(seed_number(seed)))
     owner = deal(sizes, np.full(k, 1 / k), order)
     pairs = []
     for fold in range(k):

@@ -32,6 +32,7 @@ from geoxr.sample.deal import (
     least_gap,
     valid_area,
 )
+from geoxr.sample.places import seed_number
 from geoxr.typing import Seed
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def split_scenes(
             f"together=, or gx.split_blocks, which cuts scenes."
         )
     pieces = np.array([shapely.union_all(shapes[group == i]) for i in range(number)], object)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed_number(seed))
     owner, areas = deal_apart(pieces, data, shares, distance, rng)
     result = []
     for split, area in enumerate(areas):
@@ -215,12 +216,19 @@ def _array(shapes: Sequence[shapely.Geometry]) -> np.ndarray:
 
 def _groups(shapes: np.ndarray, together: float) -> np.ndarray:
     """Number the groups of scenes that share enough ground, chains of them included."""
-    tree, sizes = shapely.STRtree(shapes), shapely.area(shapes)
+    tree, sizes, boxes = shapely.STRtree(shapes), shapely.area(shapes), shapely.bounds(shapes)
     group = np.arange(len(shapes))
     for i, shape in enumerate(shapes):
         near = tree.query(shape)
         near = near[group[near] != group[i]]
+        needed = together * np.minimum(sizes[near], sizes[i])
+        # Bounds share no less than what they hold, and cost next to nothing.
+        sides = np.minimum(boxes[near, 2:], boxes[i, 2:]) - np.maximum(
+            boxes[near, :2], boxes[i, :2]
+        )
+        maybe = sides.prod(axis=1) >= needed
+        near, needed = near[maybe], needed[maybe]
         shared = shapely.area(shapely.intersection(shapes[near], shape))
-        joined = near[(shared > 0) & (shared >= together * np.minimum(sizes[near], sizes[i]))]
+        joined = near[(shared > 0) & (shared >= needed)]
         group[np.isin(group, group[joined])] = group[i]
     return np.unique(group, return_inverse=True)[1]

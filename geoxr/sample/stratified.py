@@ -103,7 +103,9 @@ def stratified_chips(
     if reader.times is not None and dates is not None:
         counted = counted.at_dates(dates)
     if aoi is not None:
-        counted = counted.meeting(places.parts)
+        # A chip whose centre is in the area shows what lies half its side beyond.
+        beyond = max(places.size) / 2 if within == "centre" else 0
+        counted = counted.meeting(tuple(part.buffer(beyond) for part in places.parts))
     shares = _shares(weights, counted, classes_of(ds[by]), by)
     draw = StratifiedDraw(
         places, reader, counted, tuple(shares), tuple(shares.values()), length, number,

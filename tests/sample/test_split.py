@@ -156,6 +156,13 @@ def test_blocks_that_make_no_sense_say_so() -> None:
         gx.split_blocks(dataset(LARGE), (0.5, 0.5), block=10)
 
 
+@pytest.mark.parametrize("seed", [-1, 0.5, "one"])
+def test_a_seed_that_is_none_says_so(seed) -> None:
+    for split in (gx.split_blocks, lambda *a, **k: gx.k_fold_blocks(a[0], 2, **k)):
+        with pytest.raises(gx.errors.ArgumentError, match="seed must be"):
+            split(dataset(), (0.5, 0.5), block=100, seed=seed)
+
+
 def test_validation_is_what_training_lacks() -> None:
     (train, val), *_ = gx.k_fold_blocks(dataset(), 3, block=100, gap=0, seed=0)
     area = float(train.area.sum() + val.area.sum())

@@ -219,6 +219,10 @@ def test_valid_enough_and_centred(ds: xr.Dataset) -> None:
     middles = plan.to_geodataframe().centroid
     assert middles.within(area.buffer(1e-3)).all()
     assert not plan.to_geodataframe().within(area).all()
+    # A class that no cell of the area holds, and chips centred in it do.
+    beside = (501_850, 5_198_200, 501_900, 5_199_300)
+    plan = ds.geoxr.stratified_chips(64, 50, aoi=beside, within="centre", weights={5: 1})
+    assert set(check_seeds(plan, labels())) == {5}
 
 
 def test_the_index_is_stored_and_known_again(
