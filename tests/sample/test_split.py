@@ -71,7 +71,7 @@ def assert_apart(ds: xr.Dataset, areas, size: int, seed: int) -> None:
         assert not (grown(first) & second).any()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.sampled_from(sorted(GRIDS)), st.integers(0, 10_000), st.floats(9, 25), st.floats(0, 6),
     st.booleans(), st.integers(1, 7),
@@ -89,7 +89,7 @@ def test_chips_of_splits_never_share_or_touch_a_pixel(
     assert_apart(ds, areas, size, seed)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.sampled_from(sorted(GRIDS)), st.integers(0, 10_000), st.integers(2, 6), st.floats(0, 8))
 def test_folds_are_complete_and_keep_training_away(
     grid: str, seed: int, k: int, gap: float
