@@ -25,6 +25,8 @@ _NAMES = {
     "Classes": "geoxr.grid.classes",
     "GeoxrError": "geoxr.errors",
     "Product": "geoxr.products",
+    "class_index": "geoxr.sample.class_index",
+    "k_fold_blocks": "geoxr.sample.split",
     "list_products": "geoxr.products",
     "load_task": "geoxr.tasks",
     "map": "geoxr.derive.map",
@@ -37,7 +39,10 @@ _NAMES = {
     "qa_mask": "geoxr.derive.mask",
     "reproject": "geoxr.warp.reproject",
     "reproject_match": "geoxr.warp.reproject",
+    "split_aoi": "geoxr.sample.split_aoi",
     "split_blocks": "geoxr.sample.split",
+    "split_scenes": "geoxr.sample.split_scenes",
+    "split_time": "geoxr.sample.split_time",
     "stats": "geoxr.transforms.statistics",
 }
 _MODULES = ("errors", "losses", "metrics", "models", "tasks", "testing", "transforms")
@@ -58,7 +63,11 @@ if TYPE_CHECKING:
     from geoxr.io.open import open_zarr
     from geoxr.products import Band, Product, list_products, open_product
     from geoxr.sample.chip import ChipPlan
-    from geoxr.sample.split import split_blocks
+    from geoxr.sample.class_index import class_index
+    from geoxr.sample.split import k_fold_blocks, split_blocks
+    from geoxr.sample.split_aoi import split_aoi
+    from geoxr.sample.split_scenes import split_scenes
+    from geoxr.sample.split_time import split_time
     from geoxr.tasks import load_task
     from geoxr.transforms.statistics import stats
     from geoxr.warp.reproject import reproject, reproject_match

@@ -5,7 +5,7 @@ Nothing is cached here, since xarray keeps an accessor as long as its object.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from geoxr.derive.remap import Default
     from geoxr.grid.classes import Classes
     from geoxr.load.torch import Batch, ChipDataset, ChipLoader
+    from geoxr.sample.batches import BatchGenerator
     from geoxr.sample.chip import ChipPlan
     from geoxr.sample.grid import Edge
+    from geoxr.sample.places import Units, Within
+    from geoxr.sample.stratified import Weights
     from geoxr.typing import Area, Bounds, CRSLike, Kind, PathLike, Resampling, Seed
 
 
@@ -132,6 +135,23 @@ class _Common:
         from geoxr.derive.points import sample_points
 
         return sample_points(self._obj, points, method=method)
+
+    def batch_generator(
+        self,
+        input_dims: Mapping[Hashable, int],
+        *,
+        input_overlap: Mapping[Hashable, int] | None = None,
+        batch_dims: Mapping[Hashable, int] | None = None,
+        concat_input_dims: bool = False,
+        preload_batch: bool = True,
+    ) -> BatchGenerator:
+        """See `geoxr.sample.batches.batch_generator`."""
+        from geoxr.sample.batches import batch_generator
+
+        return batch_generator(
+            self._obj, input_dims, input_overlap=input_overlap, batch_dims=batch_dims,
+            concat_input_dims=concat_input_dims, preload_batch=preload_batch,
+        )  # fmt: skip
 
     def cache(self, path: PathLike, *, overwrite: bool = False, progress: bool = False) -> Any:
         """See `geoxr.export.cache.cache`."""
@@ -304,6 +324,75 @@ class DatasetAccessor(_Common):
         return random_chips(
             self._obj, size, length, aoi=aoi, seed=seed, min_valid=min_valid, units=units
         )
+
+    def stratified_chips(
+        self,
+        size: float | tuple[float, float],
+        length: int,
+        *,
+        by: str = "mask",
+        weights: Weights = "balanced",
+        index: PathLike | None = None,
+        aoi: Area | None = None,
+        toi: Any = None,
+        seed: Seed = 0,
+        min_valid: float = 0.0,
+        within: Within = "window",
+        units: Units = "pixels",
+    ) -> ChipPlan:
+        """See `geoxr.sample.stratified.stratified_chips`."""
+        from geoxr.sample.stratified import stratified_chips
+
+        return stratified_chips(
+            self._obj, size, length, by=by, weights=weights, index=index, aoi=aoi, toi=toi,
+            seed=seed, min_valid=min_valid, within=within, units=units,
+        )  # fmt: skip
+
+    def chips_around(
+        self,
+        geometries: geopandas.GeoDataFrame | geopandas.GeoSeries | Sequence[shapely.Geometry],
+        size: float | tuple[float, float],
+        *,
+        jitter: float = 0,
+        time: str | Sequence[Any] | None = None,
+        tolerance: Any = None,
+        edge: Edge = "shift",
+        aoi: Area | None = None,
+        toi: Any = None,
+        seed: Seed = 0,
+        min_valid: float = 0.0,
+        within: Within = "window",
+        units: Units = "pixels",
+    ) -> ChipPlan:
+        """See `geoxr.sample.around.chips_around`."""
+        from geoxr.sample.around import chips_around
+
+        return chips_around(
+            self._obj, geometries, size, jitter=jitter, time=time, tolerance=tolerance, edge=edge,
+            aoi=aoi, toi=toi, seed=seed, min_valid=min_valid, within=within, units=units,
+        )  # fmt: skip
+
+    def triplet_chips(
+        self,
+        size: float | tuple[float, float],
+        length: int,
+        *,
+        near: float,
+        far: float,
+        aoi: Area | None = None,
+        toi: Any = None,
+        seed: Seed = 0,
+        min_valid: float = 0.0,
+        within: Within = "window",
+        units: Units = "pixels",
+    ) -> ChipPlan:
+        """See `geoxr.sample.triplet.triplet_chips`."""
+        from geoxr.sample.triplet import triplet_chips
+
+        return triplet_chips(
+            self._obj, size, length, near=near, far=far, aoi=aoi, toi=toi, seed=seed,
+            min_valid=min_valid, within=within, units=units,
+        )  # fmt: skip
 
     def iter_chips(self, plan: ChipPlan) -> Iterator[xr.Dataset]:
         """See `geoxr.sample.iterate.iter_chips`."""

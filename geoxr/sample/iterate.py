@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -15,51 +16,111 @@ from geoxr.io.dataset import VALID_SUFFIX, layer_names, layer_reader, validity_l
 from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.reader import WindowReader, everything, read_padded
 from geoxr.io.views import Cropped
-from geoxr.sample.chip import ChipPlan
+from geoxr.sample.chip import Chip, ChipPlan
 
 
-def iter_chips(ds: xr.Dataset, plan: ChipPlan) -> Iterator[xr.Dataset]:
+def iter_chips(ds: xr.Dataset | xr.DataTree, plan: ChipPlan) -> Iterator[xr.Dataset]:
     """Yield chips as Datasets in memory, with coordinates.
 
     Parameters
     ----------
-    ds : Dataset
+    ds : Dataset or DataTree
     plan : ChipPlan
-        Made for the grid of `ds`.
+        Made for the grid of `ds`, or for those of the nodes.
 
     Yields
     ------
     Dataset
-        Dimensions ``y`` and ``x`` of the size of a chip; the scalar coordinate ``chip`` is its
-        number. What lies outside of the grid is filled with nodata. Layers keep what nodata, classes
-        and validity mean, as long as nothing is computed from them.
+        Dimensions ``y`` and ``x`` of the size of a chip, and ``time`` with the dates of the chip; dates
+        that are padding are left out. The scalar coordinate ``chip`` is its number, in plans of groups
+        ``member`` its position in the group, and in plans of a DataTree ``node`` the path of its node.
+        What lies outside of the grid is filled with nodata. Layers keep what nodata, classes and
+        validity mean, as long as nothing is computed from them.
+
+    Raises
+    ------
+    GridError
+        If the plan was made for another grid, or for dates that `ds` does not have.
     """
     check_plan(ds, plan)
-    whole = extent(plan.geobox)
-    readers = {name: layer_reader(ds, name) for name in layer_names(ds)}
-    partners = [f"{name}{VALID_SUFFIX}" for name in readers]
-    rest = ds.drop_vars([*readers, *partners], errors="ignore")
-    for chip in plan.chips():
-        inside = chip.window & whole == chip.window
+    nodes = {grid.node: _Node.of(node_of(ds, grid.node)) for grid in plan.grids}
+    for number, chip in enumerate(plan.chips()):
+        labels: dict[str, int | str] = {"chip": chip.index}
+        if plan.group > 1:
+            labels["member"] = number % plan.group
+        if chip.node:
+            labels["node"] = chip.node
+        yield nodes[chip.node].chip(chip).assign_coords(labels)
+
+
+@dataclass(frozen=True, eq=False)
+class _Node:
+    """What chips of one grid are cut from."""
+
+    ds: xr.Dataset
+    readers: dict[str, WindowReader]
+    rest: xr.Dataset
+
+    @classmethod
+    def of(cls, ds: xr.Dataset) -> _Node:
+        readers = {name: layer_reader(ds, name) for name in layer_names(ds)}
+        partners = [f"{name}{VALID_SUFFIX}" for name in readers]
+        return cls(ds, readers, ds.drop_vars([*readers, *partners], errors="ignore"))
+
+    def chip(self, chip: Chip) -> xr.Dataset:
+        ds, rest = self.ds, self.rest
+        dates = None if chip.times is None else [date for date in chip.times if date >= 0]
+        if dates is not None:
+            steps = self.ds.sizes.get("time", 0)
+            if any(date >= steps for date in dates):
+                raise GridError(
+                    f"The plan has chips at the {max(dates) + 1}th of {steps} dates. It was made for "
+                    f"another Dataset; plan the chips on this one."
+                )
+            ds = ds.isel(time=dates, missing_dims="ignore")
+            rest = rest.isel(time=dates, missing_dims="ignore")
+        inside = chip.window & extent(geobox_of(self.ds)) == chip.window
         rows, cols = chip.window.slices
         frame = rest.isel(y=rows, x=cols).load() if inside else xr.Dataset(attrs=ds.attrs)
         coords = grid_coords(frame) if inside else coords_of(chip.geobox)
         layers = {}
-        for name, source in readers.items():
-            reader = _held(Cropped(source, chip.geobox, chip.window.row, chip.window.col))
+        for name, source in self.readers.items():
+            picked = None if dates is None or source.times is None else tuple(dates)
+            row, col = chip.window.row, chip.window.col
+            reader = held(Cropped(source, chip.geobox, row, col, picked_times=picked))
             layers[name] = layer_like(ds[name], reader, coords=coords)
             if reader.masked:
                 valid = validity_layer(reader, name, coords)
                 layers[str(valid.name)] = valid
-        yield frame.assign(layers).assign_coords(chip=chip.index)
+        return frame.assign(layers)
 
 
-def _held(reader: WindowReader) -> ArrayReader:
+def node_of(ds: xr.Dataset | xr.DataTree, node: str) -> xr.Dataset:
+    """Return the Dataset that chips of a node are cut from.
+
+    Raises
+    ------
+    GridError
+        If there is no such node.
+    """
+    if isinstance(ds, xr.Dataset):
+        return ds
+    try:
+        return ds[node].to_dataset() if node else ds.to_dataset()
+    except KeyError as error:
+        raise GridError(
+            f"The plan has chips in the node {node!r}, but the nodes are "
+            f"{', '.join(one.path for one in ds.subtree)}. Plan the chips on this DataTree."
+        ) from error
+
+
+def held(reader: WindowReader) -> ArrayReader:
     """Read everything into memory, with a reader over it that knows what is valid."""
     bands, times = everything(reader)
     shape = (len(times), len(bands), *reader.geobox.shape)
     pixels, valid = np.empty(shape, reader.dtype), np.empty((shape[0], 1, *shape[2:]), bool)
-    read_padded(reader, extent(reader.geobox), pixels, valid, bands=bands, times=times)
+    if times:
+        read_padded(reader, extent(reader.geobox), pixels, valid, bands=bands, times=times)
     return ArrayReader(
         InMemory(pixels),
         reader.geobox,
@@ -70,12 +131,19 @@ def _held(reader: WindowReader) -> ArrayReader:
     )
 
 
-def check_plan(ds: xr.Dataset, plan: ChipPlan) -> None:
+def check_plan(ds: xr.Dataset | xr.DataTree, plan: ChipPlan) -> None:
     """Raise `GridError` if a plan was made for another grid."""
-    geobox = geobox_of(ds)
-    if not same_grid(geobox, plan.geobox):
+    if isinstance(ds, xr.Dataset) and any(grid.node for grid in plan.grids):
         raise GridError(
-            f"The plan was made for a grid of {plan.geobox.height} x {plan.geobox.width} pixels, the "
-            f"Dataset has {geobox.height} x {geobox.width} (or lies elsewhere). Plan the chips on "
-            f"this Dataset: ds.geoxr.grid_chips(...)."
+            f"The plan lies in the nodes of a DataTree ({plan.grids[0].node!r}, ...). Pass the "
+            f"DataTree it was made for, not a Dataset."
         )
+    for grid in plan.grids:
+        geobox = geobox_of(node_of(ds, grid.node))
+        if not same_grid(geobox, grid.geobox):
+            where = f" in the node {grid.node!r}" if grid.node else ""
+            raise GridError(
+                f"The plan was made for a grid of {grid.geobox.height} x {grid.geobox.width} "
+                f"pixels{where}, the Dataset has {geobox.height} x {geobox.width} (or lies "
+                f"elsewhere). Plan the chips on this Dataset: ds.geoxr.grid_chips(...)."
+            )
