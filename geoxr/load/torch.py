@@ -15,6 +15,7 @@ import xarray as xr
 
 from geoxr.errors import ArgumentError
 from geoxr.load.batch import Arrays, Recipe
+from geoxr.load.cache import Cache, open_cache
 from geoxr.load.recipe import make_recipe
 from geoxr.sample.chip import ChipPlan
 from geoxr.sample.iterate import check_plan
@@ -36,6 +37,7 @@ def to_torch(
     threads: int | None = None,
     prefetch: int = 2,
     device: str | torch.device | None = None,
+    cache: Cache = "tiles",
     dtype: str = "float32",
     fill: float = 0.0,
     ignore_index: int = -100,
@@ -54,6 +56,7 @@ def to_torch(
     threads: int | None = None,
     prefetch: int = 2,
     device: str | torch.device | None = None,
+    cache: Cache = "tiles",
     dtype: str = "float32",
     fill: float = 0.0,
     ignore_index: int = -100,
@@ -71,6 +74,7 @@ def to_torch(
     threads: int | None = None,
     prefetch: int = 2,
     device: str | torch.device | None = None,
+    cache: Cache = "tiles",
     dtype: str = "float32",
     fill: float = 0.0,
     ignore_index: int = -100,
@@ -99,6 +103,11 @@ def to_torch(
         Batches kept ready beyond those being read.
     device : str or torch.device, optional
         Where batches are delivered.
+    cache : {"tiles", "disk"} or pathlib.Path
+        "tiles" keeps decoded tiles of compressed files in memory, within ``options.tile_cache``.
+        "disk" keeps aligned blocks of the layers in a file, from which later epochs are copied,
+        whatever is drawn; it is gone with the loader. A path is a folder where that file is kept,
+        for other processes and later runs. Both grow to at most ``options.scratch_size``.
     dtype : {"float32", "native"}
         Images float32 and labels int64, or everything in the type of the files.
     fill : float
@@ -122,10 +131,13 @@ def to_torch(
         If the plan was made for another grid.
     ClassesError
         While reading, if a label has a code that is none of its classes.
+    OutputExistsError
+        If the folder of `cache` has blocks of other layers, or of files that were changed.
     """
     check_plan(ds, plan)
+    wrap, _ = open_cache(cache)
     recipe, slow = make_recipe(
-        ds, plan, concat=concat, dtype=dtype, fill=fill, ignore_index=ignore_index
+        ds, plan, concat=concat, dtype=dtype, fill=fill, ignore_index=ignore_index, wrap=wrap
     )
     for name, reason in slow.items():
         warnings.warn(
