@@ -108,11 +108,11 @@ class Table:
     def __init__(self, slots: Slots, start: int, shape: tuple[int, int, int]) -> None:
         self.slots, self.start, self.shape = slots, start, shape
         self.known = np.zeros(shape, "int64")
-        #: Blocks that windows met; of those, made here, and read from the source since they did not fit.
-        self.met = self.made = self.through = 0
         self._reset()
 
     def _reset(self) -> None:
+        #: Blocks that windows met; of those, made here, and read from the source since they did not fit.
+        self.met = self.made = self.through = 0
         self._lock = threading.Lock()
         self._making: dict[int, threading.Event] = {}
 
@@ -306,8 +306,10 @@ class Scratched(View):
         valid = np.empty(pixels.shape, bool) if self.layout.planes else None
         before = holes_met()
         self.source.read(window, pixels, valid, bands=bands, times=(int(time),))
-        if holes_met() != before:
-            return  # what could not be read now may be there next time
+        if holes_met() != before:  # what could not be read now may be there next time
+            for number in numbers.ravel() if numbers.size > 1 else ():
+                self._make_part(np.array([[number]]))
+            return
         for i in range(down):
             for j in range(across):
                 cells = np.s_[0, :, i * block : (i + 1) * block, j * block : (j + 1) * block]
