@@ -16,6 +16,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ if sys.platform != "win32":
 #: Slots start at multiples of this [bytes].
 _PAGE = 4096
 #: What the first page begins with.
-_HEADER = struct.Struct("<8sqqq36s")
+_HEADER = struct.Struct("<8s16sqqq36s")
 _MAGIC = b"geoxrsl1"
 #: What a table begins with: the table before it (0: none) and the number of its entries.
 _TABLE = struct.Struct("<qq")
@@ -39,8 +40,9 @@ _ENTRY = struct.Struct("<q")
 
 
 class _Header(NamedTuple):
-    """End of the last slot, end of what survives a power failure, last table, run of the machine."""
+    """Which file, end of the last slot, end of what survives a power failure, last table, boot."""
 
+    identity: bytes
     end: int
     sealed: int
     tables: int
@@ -133,28 +135,24 @@ class Slots:
         check_system()
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         slots = cls(path, file, limit, kept=True)
-        found = _open.get(slots._identity)
-        if found is not None:
-            found.limit = limit
-            return found
         with slots.locked():
-            if os.fstat(slots._file.number).st_size == 0:
+            if os.fstat(file).st_size == 0:
                 slots._start()
             elif slots._header().boot != _BOOT.ljust(36, b"\0"):
                 slots._rewind()
-        weakref.finalize(slots, _seal_quietly, slots._file, path)
-        return _registered(slots)
+        known = _registered(slots)
+        if known is slots:
+            weakref.finalize(slots, _seal_quietly, slots._file, path)
+        known.limit = limit
+        return known
 
-    @property
-    def _identity(self) -> tuple[int, int]:
-        status = os.fstat(self._file.number)
-        return status.st_dev, status.st_ino
+    @cached_property
+    def identity(self) -> bytes:
+        """What tells this file from others, also from later ones in the same place."""
+        return self._header().identity
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.path, self._identity, self.limit, self._kept)
-
-    def __dask_tokenize__(self) -> tuple[str, tuple[int, int]]:
-        return type(self).__name__, self._identity
+        return _reopen, (self.path, self.identity, self.limit, self._kept)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -178,7 +176,7 @@ class Slots:
         return self._header().tables == 0
 
     def _start(self) -> None:
-        self._put(_Header(_PAGE, _PAGE, 0, _BOOT))
+        self._put(_Header(os.urandom(16), _PAGE, _PAGE, 0, _BOOT))
 
     def _header(self) -> _Header:
         data = os.pread(self._file.number, _HEADER.size, 0)
@@ -205,7 +203,7 @@ class Slots:
             _write(number, entries, start)
             table = before
         os.ftruncate(number, header.sealed)
-        self._put(_Header(header.sealed, header.sealed, header.tables, _BOOT))
+        self._put(header._replace(end=header.sealed, boot=_BOOT))
 
     def reserve(self, size: int) -> int:
         """Make a table of `size` empty entries and return where it is; under the lock.
@@ -348,10 +346,10 @@ _BOOT = _boot()
 
 def _seal(file: int) -> None:
     """Bring all slots to the disk, and note how far that is true; under the lock."""
-    magic, end, sealed, *rest = _HEADER.unpack(_read(file, _HEADER.size, 0))
+    magic, identity, end, sealed, *rest = _HEADER.unpack(_read(file, _HEADER.size, 0))
     if sealed < end:
         os.fsync(file)
-        _write(file, _HEADER.pack(magic, end, end, *rest), 0)
+        _write(file, _HEADER.pack(magic, identity, end, end, *rest), 0)
 
 
 def _seal_quietly(file: _File, path: str) -> None:
@@ -368,17 +366,17 @@ def _remove(path: str, owner: int) -> None:
             os.unlink(path)
 
 
-#: Files of this process by device and number: two objects for one would not share what they know.
-_open: weakref.WeakValueDictionary[tuple[int, int], Slots] = weakref.WeakValueDictionary()
+#: Files of this process: two objects for one would not share what they know.
+_open: weakref.WeakValueDictionary[bytes, Slots] = weakref.WeakValueDictionary()
 _opening = threading.Lock()
 
 
 def _registered(slots: Slots) -> Slots:
     with _opening:
-        return _open.setdefault(slots._identity, slots)
+        return _open.setdefault(slots.identity, slots)
 
 
-def _reopen(path: str, identity: tuple[int, int], limit: int, kept: bool) -> Slots:
+def _reopen(path: str, identity: bytes, limit: int, kept: bool) -> Slots:
     """Open the file of another process.
 
     Raises
@@ -392,12 +390,15 @@ def _reopen(path: str, identity: tuple[int, int], limit: int, kept: bool) -> Slo
         return found
     try:
         slots = Slots(path, os.open(path, os.O_RDWR | os.O_CLOEXEC), limit, kept=kept)
+        there = slots.identity
+    except OutputExistsError:
+        there = b""
     except OSError as error:
         raise ReadFailedError(
             f"The scratch {path} cannot be opened ({error.strerror}): one without a name is gone with "
             f"the process that made it. Name a folder to keep it: cache=pathlib.Path(...)."
         ) from error
-    if slots._identity != identity:
+    if there != identity:
         raise ReadFailedError(
             f"The scratch {path} has gone, and something else is there. Make the loader again."
         )
