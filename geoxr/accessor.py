@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from geoxr.derive.remap import Default
     from geoxr.grid.classes import Classes
-    from geoxr.load.torch import Batch, ChipDataset, ChipLoader
+    from geoxr.load.cache import Cache
+    from geoxr.load.dataset import ChipDataset
+    from geoxr.load.loader import Batch, ChipLoader, OnError
     from geoxr.sample.batches import BatchGenerator
     from geoxr.sample.chip import ChipPlan
     from geoxr.sample.grid import Edge
@@ -412,9 +414,12 @@ class DatasetAccessor(_Common):
         threads: int | None = None,
         prefetch: int = 2,
         device: str | torch.device | None = None,
+        cache: Cache = "tiles",
         dtype: str = "float32",
         fill: float = 0.0,
         ignore_index: int = -100,
+        on_error: OnError = "raise",
+        progress: bool = False,
         shard: bool = True,
     ) -> ChipLoader | ChipDataset:
         """See `geoxr.load.torch.to_torch`."""
@@ -423,7 +428,8 @@ class DatasetAccessor(_Common):
         return to_torch(
             self._obj, plan, batch_size=batch_size, shuffle=shuffle, seed=seed,
             transform=transform, concat=concat, threads=threads, prefetch=prefetch, device=device,
-            dtype=dtype, fill=fill, ignore_index=ignore_index, shard=shard,
+            cache=cache, dtype=dtype, fill=fill, ignore_index=ignore_index, on_error=on_error,
+            progress=progress, shard=shard,
         )  # fmt: skip
 
     def predict(

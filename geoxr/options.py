@@ -53,6 +53,13 @@ class Options:
         Memory for decoded chunks of Zarr stores; counts for stores that are opened afterwards.
     open_files : int
         Files the process keeps open for positional reads, and each thread through GDAL.
+    scratch_size : int or None [bytes]
+        What a scratch on disk may grow to. None stands for half of the space that is free where it
+        is made.
+    scratch_dir : str, path or None
+        Folder for a scratch without a name. None stands for that of temporary files: the environment
+        variable TMPDIR, else /tmp. On some systems that is a tmpfs, which takes memory; choose a
+        folder on a disk there.
     """
 
     max_read: int | None = None
@@ -61,19 +68,26 @@ class Options:
     tile_cache: int = 256 << 20
     chunk_cache: int = 256 << 20
     open_files: int = 64
+    scratch_size: int | None = None
+    scratch_dir: str | os.PathLike[str] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         names = [field.name for field in fields(self)]
         if name not in names:
             raise ArgumentError(f"There is no option {name!r}. The options are {', '.join(names)}.")
-        if not (value is None and name in ("max_read", "threads")) and not (
+        if name == "scratch_dir":
+            if value is not None and not os.path.isdir(value):
+                raise ArgumentError(
+                    f"Option scratch_dir must be a folder that exists, not {value!r}."
+                )
+        elif not (value is None and name in ("max_read", "threads", "scratch_size")) and not (
             isinstance(value, int) and not isinstance(value, bool) and value > 0
         ):
             raise ArgumentError(f"Option {name} must be a positive integer, not {value!r}.")
         super().__setattr__(name, value)
 
     @contextmanager
-    def set(self, **values: int | None) -> Iterator[Options]:
+    def set(self, **values: int | str | os.PathLike[str] | None) -> Iterator[Options]:
         """Set options inside a ``with`` block and restore them afterwards."""
         before = {name: getattr(self, name, None) for name in values}
         try:

@@ -19,6 +19,7 @@ from geoxr.catalog.windows import scene_windows
 from geoxr.errors import GeoxrError
 from geoxr.grid.geobox import lattice_offset
 from geoxr.grid.shapes import covered, outline
+from geoxr.io.holes import note_hole
 from geoxr.io.reader import Raster, WindowReader
 from geoxr.io.views import Cropped
 from geoxr.typing import Resampling
@@ -163,7 +164,10 @@ class TableScenes:
 
     def reader(self, i: int) -> WindowReader | None:
         """Open a scene, or take it from those that are ready."""
-        return self._ready(i)
+        scene: WindowReader | None = self._ready(i)
+        if scene is None:
+            note_hole()
+        return scene
 
     @cached_property
     def _ready(self) -> Any:

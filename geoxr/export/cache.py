@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import dask
 import xarray as xr
-from dask.base import tokenize
 
-from geoxr.errors import ArgumentError, NotARasterError, OutputExistsError
+from geoxr.errors import NotARasterError, OutputExistsError
 from geoxr.export.zarr import to_zarr
 from geoxr.io.dataset import layer_names, layer_reader, with_validity
 from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.open import open_zarr
 from geoxr.io.resolve import resolve
+from geoxr.io.tokens import fingerprint
 from geoxr.typing import PathLike, XarrayT
 
 #: Attribute of a store that says what it was made of.
@@ -80,14 +79,8 @@ def _name(da: xr.DataArray) -> str:
 def _fingerprint(ds: xr.Dataset) -> str:
     """Text that is the same for the same layers, and for no others."""
     parts = [(name, ds[name].dims, layer_reader(ds, name)) for name in layer_names(ds)]
-    try:
-        with dask.config.set({"tokenize.ensure-deterministic": True}):
-            return str(tokenize(parts))
-    except Exception as error:
-        raise ArgumentError(
-            f"A cache of these layers could not be recognised again ({error}). Write them with "
-            f"to_zarr(path) and open them with gx.open_zarr(path) instead."
-        ) from error
+    instead = "Write them with to_zarr(path) and open them with gx.open_zarr(path) instead."
+    return fingerprint(parts, instead=instead)
 
 
 def _made_of(path: PathLike) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -11,6 +12,25 @@ from geoxr.grid.window import Window
 
 #: A window that cannot be read, and why.
 Hole: TypeAlias = tuple[Window, str]
+
+
+class _Met(threading.local):
+    """Holes that reads in this thread have met so far."""
+
+    number = 0
+
+
+_met = _Met()
+
+
+def holes_met() -> int:
+    """Number of times that reads in this thread left something out: compare it before and after."""
+    return _met.number
+
+
+def note_hole() -> None:
+    """Note that this read leaves something out."""
+    _met.number += 1
 
 
 def _place(window: Window) -> str:
@@ -27,6 +47,7 @@ def read_failed(path: str, hole: Hole) -> ReadFailedError:
 
 def warn_skipped(path: str, holes: Sequence[Hole]) -> None:
     """Say once how many parts of a window were left out, and where the first one is."""
+    note_hole()
     what = "1 tile" if len(holes) == 1 else f"{len(holes)} tiles"
     warnings.warn(
         f"{what} of {path} cannot be read and left out, the first at {_place(holes[0][0])} "

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import dask
 import xarray as xr
-from dask.base import normalize_token
+from dask.base import normalize_token, tokenize
 from xarray.backends import BackendArray
 from xarray.core import indexing
+
+from geoxr.errors import ArgumentError
 
 
 def _with_reader(data: Any) -> bool:
@@ -42,6 +45,30 @@ def _lazily_indexed(data: Any) -> Any:
     if _with_reader(data):
         return _lazy(data)
     return normalize_token.dispatch(object)(data)
+
+
+def fingerprint(parts: Any, *, instead: str) -> str:
+    """Text that is the same for the same readers in any process, and for no others.
+
+    Parameters
+    ----------
+    parts
+        Readers, in lists and tuples with whatever else counts.
+    instead : str
+        What to do where that cannot be told, for the message.
+
+    Raises
+    ------
+    ArgumentError
+        If something in them, such as an object inside of a function, has no such text.
+    """
+    try:
+        with dask.config.set({"tokenize.ensure-deterministic": True}):
+            return str(tokenize(parts))
+    except Exception as error:
+        raise ArgumentError(
+            f"A cache of these layers could not be recognised again ({error}). {instead}"
+        ) from error
 
 
 def register() -> None:
