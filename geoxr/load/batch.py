@@ -185,26 +185,26 @@ class Recipe:
         for item, cause in sorted(failed.items()):
             if redraw is None:
                 raise cause
-            self._replace(out, item, cause, redraw)
+            self._replace(out, plan, item, cause, redraw)
 
-    def _replace(self, out: Arrays, item: int, error: ChipReadError, redraw: Redraw) -> None:
+    def _replace(
+        self, out: Arrays, wanted: ChipPlan, item: int, error: ChipReadError, redraw: Redraw
+    ) -> None:
         """Read another item in the place of one that failed."""
-        epoch, failed = plan.number, error.number
+        failed = error.number
         for attempt in itertools.count(1):
             plan, number = redraw(error, failed, attempt)
-            index = np.array([number])
+            index, start = np.array([number]), item * plan.group
             spots = plan.spots(index)
-            start = item * plan.group
-            for at, one in enumerate(patches_of_each(plan, spots)):
-                try:
+            try:
+                for at, one in enumerate(patches_of_each(plan, spots)):
                     self._fill(out, plan, one.alone(start + at, one.window))
-                except (OSError, ClassesError) as another:
-                    error = _named(another, plan, one, index)
-                    break
-            else:
-                out["index"][item] = number if plan.number == epoch else -1
-                self._describe(out, plan, spots, slice(start, start + plan.group))
-                return
+            except (OSError, ClassesError) as another:
+                error = _named(another, plan, one, index)
+                continue
+            out["index"][item] = number if plan.number == wanted.number else -1
+            self._describe(out, plan, spots, slice(start, start + plan.group))
+            return
 
     def _fill(self, out: Arrays, plan: ChipPlan, patch: Patch) -> None:
         """Read a window into the rows of a batch that its chips have."""
