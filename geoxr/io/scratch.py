@@ -16,8 +16,9 @@ import numpy as np
 from geoxr.errors import DiskFullError, MissingFileError, OutputExistsError
 from geoxr.grid.crs import crs_name
 from geoxr.io.array import ArrayReader, InMemory
+from geoxr.io.block_table import Table, table_at
 from geoxr.io.reader import WindowReader, everything
-from geoxr.io.scratched import BLOCK, Layout, Scratched, Table, table_at
+from geoxr.io.scratched import BLOCK, Layout, Scratched
 from geoxr.io.slots import Slots
 from geoxr.io.tokens import fingerprint
 from geoxr.options import options
