@@ -6,6 +6,7 @@ rows that are needed, of compressed ones the whole block, which stays in the sha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,7 +29,7 @@ from geoxr.io.cache import SharedCache
 from geoxr.io.codecs import handles
 from geoxr.io.holes import read_failed, warn_skipped
 from geoxr.io.parallel import run_all
-from geoxr.io.rawtiles import read_raw
+from geoxr.io.rawtiles import RawBand, read_raw
 from geoxr.io.reader import View, WindowReader, fill_of
 from geoxr.io.tiff import RAW, NotHandledError, TiffImage, coalesced, fill_value, parse
 
@@ -214,8 +215,7 @@ class GeotiffReader(View):
     ) -> list[tuple[Piece, str]]:
         """Fill pixels (band, height, width); return what could not be read, if that is allowed."""
         file, level, full = opened
-        descriptor = getattr(file, "descriptor", None)
-        if step == 1 and read_raw(descriptor, level.stamp[1], level.image, window, samples, out):
+        if step == 1 and read_raw(_raw_bands(file, level, samples), window, out):
             return []
         holes: list[tuple[Piece, str]] = []
 
@@ -239,6 +239,28 @@ class GeotiffReader(View):
         else:
             run_all(attempt, [piece for piece in pieces if not copy_cached(level, piece)])
         return holes
+
+
+def read_together(readers: Sequence[GeotiffReader], window: Window, out: np.ndarray) -> bool:
+    """Fill pixels (band, height, width) from the first bands of uncompressed files that are alike.
+
+    False where they are not, or where one of them cannot be read; reading them one by one tells.
+    """
+    bands: list[RawBand] = []
+    for reader in readers:
+        opened = reader._open(1)
+        if opened is None:
+            return False
+        file, level, _ = opened
+        if level.image.compression != RAW:
+            return False
+        bands += _raw_bands(file, level, (reader.source.indexes[0] - 1,))
+    return read_raw(bands, window, out)
+
+
+def _raw_bands(file: ReadAt, level: Level, samples: tuple[int, ...]) -> list[RawBand]:
+    descriptor = getattr(file, "descriptor", None)
+    return [RawBand(descriptor, level.stamp[1], level.image, sample) for sample in samples]
 
 
 def own_reader(source: FileReader, file: rasterio.DatasetReader) -> GeotiffReader | None:

@@ -7,6 +7,8 @@ more than the bytes, and threads would wait for each other.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -37,24 +39,30 @@ class _Memory(threading.local):
 _memory = _Memory()
 
 
-def read_raw(
-    descriptor: int | None,
-    size: int,
-    image: TiffImage,
-    window: Window,
-    samples: tuple[int, ...],
-    out: np.ndarray,
-) -> bool:
-    """Fill the pixels of a window from uncompressed blocks.
+class RawBand(NamedTuple):
+    """A band of an open file.
 
-    Parameters
+    Attributes
     ----------
     descriptor : int or None
         Of the open file, if it has one.
     size : int [bytes]
         Of the file. A block that it does not hold in full is not read in part.
-    samples : tuple of int
-        Bands to read.
+    sample : int
+        Position of the band in `image`.
+    """
+
+    descriptor: int | None
+    size: int
+    image: TiffImage
+    sample: int
+
+
+def read_raw(bands: Sequence[RawBand], window: Window, out: np.ndarray) -> bool:
+    """Fill the pixels of a window from uncompressed blocks of one file, or of several alike.
+
+    Parameters
+    ----------
     out : array (band, height, width)
 
     Returns
@@ -63,25 +71,38 @@ def read_raw(
         False if that is not for this function, or failed: then `out` holds anything, and whoever
         reads block by block finds out why.
     """
-    if (
-        descriptor is None
-        or image.compression != RAW
-        or not image.dtype.isnative
-        or image.dtype != out.dtype
-    ):
-        return False
+    image = bands[0].image
     height, width = image.block
     line = width * image.depth * image.dtype.itemsize
+    if image.compression != RAW or not image.dtype.isnative or image.dtype != out.dtype:
+        return False
     if line > _AT_ONCE or out.dtype.kind not in "iuf" or out.dtype == np.float16:
+        return False
+    layout = _layout(image)
+    if any(band.image is not image and _layout(band.image) != layout for band in bands):
+        return False
+    files = bands if image.depth == 1 else bands[:1]
+    if any(band.descriptor is None for band in bands) or not (
+        image.depth == 1 or all(band.image is image for band in bands)
+    ):
+        return False
+    down = np.arange(window.row // height, (window.stop[0] - 1) // height + 1)
+    across = np.arange(window.col // width, (window.stop[1] - 1) // width + 1)
+    blocks = (down[:, None] * image.across + across).ravel()
+    first = [band.sample * image.plane if image.depth == 1 else 0 for band in files]
+    places = np.array([b.image.offsets[blocks + f] for b, f in zip(files, first, strict=True)])
+    counts = np.array([b.image.counts[blocks + f] for b, f in zip(files, first, strict=True)])
+    there = np.repeat(np.minimum(height, image.height - down * height) * line, len(across))
+    sizes = np.array([[band.size] for band in files])
+    if not counts.all() or (places + there.astype("uint64") > sizes).any():
         return False
     number = int(
         _read(
-            descriptor,
-            image.offsets,
-            image.counts,
-            (height, width, image.across, image.plane, image.depth, image.height, size),
+            np.array([band.descriptor for band in files]),
+            places,
+            (height, width, image.depth),
             (window.row, window.col, window.height, window.width),
-            np.array(samples),
+            np.array([band.sample for band in bands]),
             _memory.bytes.view(image.dtype),
             out,
         )
@@ -90,48 +111,48 @@ def read_raw(
     return number >= 0
 
 
+def _layout(image: TiffImage) -> tuple[object, ...]:
+    """Everything about how an image is stored but where."""
+    return (
+        image.height, image.width, image.block, image.depth, image.compression, image.dtype,
+    )  # fmt: skip
+
+
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _read(descriptor, offsets, counts, layout, window, samples, memory, out):  # type: ignore[no-untyped-def]
+def _read(descriptors, places, layout, window, samples, memory, out):  # type: ignore[no-untyped-def]
     """Return the number of bytes that were read, or -1."""
-    height, width, across, plane, depth, full_height, file_size = layout
+    height, width, depth = layout
     row, col, rows, cols = window
-    size, total = memory.itemsize, 0
-    for band in range(samples.size if depth == 1 else 1):
-        first = samples[band] * plane if depth == 1 else 0
-        for down in range(row // height, (row + rows - 1) // height + 1):
-            top = max(row, down * height)
-            stop = min(row + rows, (down + 1) * height)
-            for right in range(col // width, (col + cols - 1) // width + 1):
-                left = max(col, right * width)
-                end = min(col + cols, (right + 1) * width)
-                block = first + down * across + right
-                wide, line = (end - left) * depth, width * depth
-                there = min(height, full_height - down * height) * line * size
-                if counts[block] == 0 or offsets[block] + there > file_size:
-                    return -1
+    size, line, total = memory.itemsize, width * depth, 0
+    first_down, first_across = row // height, col // width
+    for band in range(descriptors.size):
+        block = 0
+        for down in range(first_down, (row + rows - 1) // height + 1):
+            top, stop = max(row, down * height), min(row + rows, (down + 1) * height)
+            for right in range(first_across, (col + cols - 1) // width + 1):
+                left, end = max(col, right * width), min(col + cols, (right + 1) * width)
+                wide = (end - left) * depth
                 at_once = memory.size // line if (line - wide) * size <= _GAP else 1
-                place = (
-                    offsets[block]
-                    + ((top - down * height) * line + (left - right * width) * depth) * size
+                place = places[band, block] + np.uint64(
+                    ((top - down * height) * line + (left - right * width) * depth) * size
                 )
+                block += 1
                 for start in range(top, stop, at_once):
                     number = min(at_once, stop - start)
-                    bytes_ = ((number - 1) * line + wide) * size
-                    done = _pread(
-                        descriptor, memory.ctypes, bytes_, place + (start - top) * line * size
-                    )
-                    if done != bytes_:
+                    wanted = ((number - 1) * line + wide) * size
+                    at = place + np.uint64((start - top) * line * size)
+                    if _pread(descriptors[band], memory.ctypes, wanted, at) != wanted:
                         return -1
-                    total += bytes_
+                    total += wanted
                     for i in range(number):
                         y, x, k = start - row + i, left - col, i * line
                         if depth == 1:
                             to = out[band, y, x : x + wide]
                             for j in range(wide):
                                 to[j] = memory[np.uintp(k + j)]
-                        else:
-                            for s in range(samples.size):
-                                to = out[s, y, x : x + end - left]
-                                for j in range(end - left):
-                                    to[j] = memory[np.uintp(k + j * depth + samples[s])]
+                            continue
+                        for s in range(samples.size):
+                            to = out[s, y, x : x + end - left]
+                            for j in range(end - left):
+                                to[j] = memory[np.uintp(k + j * depth + samples[s])]
     return total

@@ -11,7 +11,8 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from geoxr.grid.window import Window
-from geoxr.io.reader import WindowReader, everything
+from geoxr.io.geotiff import GeotiffReader, read_together
+from geoxr.io.reader import WindowReader, everything, mark_valid
 
 
 class Stack:
@@ -52,6 +53,13 @@ class BandStack(Stack):
         return len({repr(source.nodata) for source in self.sources}) == 1
 
     @cached_property
+    def _files(self) -> tuple[GeotiffReader, ...]:
+        """Files of one band each that may be read together, since pixels tell their validity."""
+        files = tuple(source for source in self.sources if isinstance(source, GeotiffReader))
+        whole = len(files) == len(self.bands) == len(self.sources)
+        return files if whole and not self.masked else ()
+
+    @cached_property
     def _owners(self) -> list[tuple[int, int]]:
         """Position of the source of each band, and of the band in it."""
         return [(s, b) for s, source in enumerate(self.sources) for b in range(len(source.bands))]
@@ -81,6 +89,12 @@ class BandStack(Stack):
         step: int = 1,
     ) -> None:
         """Read a window; see `WindowReader.read`."""
+        if self._files and step == 1 and len(times) == 1:
+            files = [self._files[band] for band in bands]
+            if read_together(files, window, out[0]):
+                if valid is not None:
+                    mark_valid(out, self.nodata, valid)
+                return
         owners = self._owners
         joint = valid is not None and valid.shape[1] == 1 and len(bands) > 1
         if joint:
