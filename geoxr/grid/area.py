@@ -51,12 +51,28 @@ def area_geometry(area: Area | None, geobox: GeoBox) -> shapely.Geometry | None:
 
 def _moved(table: Any, geobox: GeoBox) -> shapely.Geometry:
     """Union of the geometries of a table in the CRS of the grid."""
-    shapes = table.geometry[~(table.geometry.isna() | table.geometry.is_empty)].make_valid()
+    shapes = table.geometry[~(table.geometry.isna() | table.geometry.is_empty)]
+    return shapely.union_all(table_geometries(shapes, geobox))
+
+
+def table_geometries(table: Any, geobox: GeoBox) -> np.ndarray:
+    """Return the geometries of a table, row by row, in the CRS of a grid, long edges bent.
+
+    Parameters
+    ----------
+    table : GeoSeries or GeoDataFrame
+        Without a CRS, or for a grid without one, geometries stay as they are.
+
+    Returns
+    -------
+    object array (row,) of shapely.Geometry
+    """
+    shapes = table.geometry.make_valid()
     if table.crs is None or geobox.crs is None:
-        return shapes.union_all()
+        return np.asarray(shapes)
     target = require_crs(geobox, "The Dataset").proj
     if table.crs.equals(target, ignore_axis_order=True) or shapes.empty:
-        return shapes.union_all()
+        return np.asarray(shapes)
     # Straight edges of one CRS are bent in another, so they get more vertices first. How long an
     # edge may be is known in the CRS of the grid: about this share of the way across.
     pixels = max(geobox.shape)
@@ -65,7 +81,7 @@ def _moved(table: Any, geobox: GeoBox) -> shapely.Geometry:
     edge = max(here) * _EDGE / pixels if np.isfinite(here).all() else 0.0
     if edge > 0:
         shapes = shapes.segmentize(edge)
-    return shapes.to_crs(target).make_valid().union_all()
+    return np.asarray(shapes.to_crs(target).make_valid())
 
 
 def _coordinates(shapes: Any) -> np.ndarray:
