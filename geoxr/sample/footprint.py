@@ -74,13 +74,13 @@ def valid_footprint(
     return shape & from_pixels(_polygon(mask, step, window, hole), geobox)
 
 
-def check_some(shape: shapely.Geometry, ds: xr.Dataset) -> shapely.Geometry:
-    """Return a valid footprint, or raise `ChipError` if it is empty."""
+def check_some(shape: shapely.Geometry, ds: xr.Dataset, where: str) -> shapely.Geometry:
+    """Raise `ChipError` if a valid footprint is empty; `where` says in what it was looked for."""
     if shape.is_empty:
         raise ChipError(
-            f"No valid pixel was found in {', '.join(map(repr, layer_names(ds)))}: (almost) all that "
-            f"was looked at is nodata, or where one layer is valid another is not. Check the layers "
-            f"with ds.geoxr.plot(); where little is valid, say where: aoi=..."
+            f"No valid pixel of {', '.join(map(repr, layer_names(ds)))} was found in {where}: all that "
+            f"was looked at is nodata, or where one layer is valid another is not. Look at the layers "
+            f"with ds.geoxr.plot(), and choose another area: aoi=..."
         )
     return shape
 

@@ -83,7 +83,7 @@ def grid_chips(
         If the area does not meet the data, or no date lies in `toi`.
     """
     nodes = nodes_of(ds)
-    check_area(nodes, aoi)
+    check_area([node.geobox for node in nodes], aoi)
     sides, nodes = size_on(nodes, size, units)
     pace = sides if stride is None else size_on(nodes, stride, units, "stride")[0]
     check_min_valid(min_valid)

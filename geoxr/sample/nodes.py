@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from geoxr.errors import ArgumentError, ChipError, NoOverlapError
+from geoxr.errors import ArgumentError, ChipError, GridError, NoOverlapError
 from geoxr.grid.adopt import adopt
 from geoxr.grid.crs import crs_name, same_crs
-from geoxr.grid.geobox import bounds, geobox_of
+from geoxr.grid.geobox import bounds, geobox_of, same_grid
 from geoxr.io.dataset import layer_names
 from geoxr.sample.area import chip_size, whole_pixels
 from geoxr.sample.chip import Grid
@@ -67,9 +67,34 @@ def nodes_of(data: Layers) -> list[Node]:
     return nodes
 
 
-def check_area(nodes: list[Node], aoi: Area | None) -> None:
+def nodes_like(data: Layers, grids: Sequence[Grid]) -> list[Node]:
+    """Return the nodes that a plan with these grids was made for.
+
+    Raises
+    ------
+    GridError
+        If one is not there, or has another grid.
+    """
+    nodes = {node.grid.node: node for node in nodes_of(data)}
+    for grid in grids:
+        if grid.node not in nodes:
+            raise GridError(
+                f"The plan lies in {grid.node or 'a Dataset'!r}, but the data has {sorted(nodes)}. Use "
+                f"the data that the plan was made for."
+            )
+        here = nodes[grid.node].geobox
+        if not same_grid(here, grid.geobox):
+            raise GridError(
+                f"The plan was made for a grid of {grid.geobox.height} x {grid.geobox.width} pixels, "
+                f"the data has {here.height} x {here.width} (or lies elsewhere). Use the data that the "
+                f"plan was made for."
+            )
+    return [nodes[grid.node] for grid in grids]
+
+
+def check_area(geoboxes: Sequence[GeoBox], aoi: Area | None) -> None:
     """Raise if it is not known which CRS an area is in."""
-    crss = [node.geobox.crs for node in nodes]
+    crss = [geobox.crs for geobox in geoboxes]
     bare = aoi is not None and getattr(aoi, "crs", None) is None
     if bare and not all(same_crs(crs, crss[0]) for crs in crss):
         raise ArgumentError(

@@ -126,7 +126,7 @@ def terms_of(
     Nodes of a DataTree on which there is no place for any are left out.
     """
     nodes = nodes_of(ds)
-    check_area(nodes, aoi)
+    check_area([node.geobox for node in nodes], aoi)
     check_min_valid(min_valid)
     check_within(within)
     density = Density.of(weights) if isinstance(weights, xr.DataArray) else None

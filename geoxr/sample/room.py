@@ -106,7 +106,8 @@ class Room:
         if wanted is not None:
             meet(data_footprint(ds), wanted, geobox)
         hole = float(sides[0] * sides[1])
-        shape = check_some(valid_footprint(ds, within=wanted, hole=hole), ds)
+        where = "the Dataset" if wanted is None else "the area (aoi)"
+        shape = check_some(valid_footprint(ds, within=wanted, hole=hole), ds, where)
         shapes = np.array([shape], object)
         if apart:
             shapes = shapely.intersection(table_geometries(aoi, geobox), shape)
