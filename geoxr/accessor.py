@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from geoxr.load.cache import Cache
     from geoxr.load.dataset import ChipDataset
     from geoxr.load.loader import Batch, ChipLoader, OnError
+    from geoxr.sample.area import Units, Within
     from geoxr.sample.batches import BatchGenerator
     from geoxr.sample.chip import ChipPlan
     from geoxr.sample.grid import Edge
-    from geoxr.sample.places import Units, Within
     from geoxr.sample.stratified import Weights
     from geoxr.typing import Area, Bounds, CRSLike, Kind, PathLike, Resampling, Seed
 
@@ -274,24 +274,10 @@ class LayerAccessor(_Common):
         return plot(self._obj, bands=bands, ax=ax, max_pixels=max_pixels, legend=legend)
 
 
-@xr.register_dataset_accessor("geoxr")
-class DatasetAccessor(_Common):
-    """Methods of layers on one grid: ``ds.geoxr``."""
+class _Chips:
+    """What plans and feeds chips: on Datasets and DataTrees."""
 
-    @property
-    def valid(self) -> xr.DataArray:
-        """Lazy boolean layer, True where all layers may be used."""
-        from geoxr.derive.validity import all_valid
-
-        return all_valid(self._obj)
-
-    def plot(
-        self, *, max_pixels: int = 1_000_000, legend: bool = True
-    ) -> list[matplotlib.axes.Axes]:
-        """See `geoxr.plot.plot_layers`."""
-        from geoxr.plot import plot_layers
-
-        return plot_layers(self._obj, max_pixels=max_pixels, legend=legend)
+    _obj: Any
 
     def grid_chips(
         self,
@@ -300,32 +286,68 @@ class DatasetAccessor(_Common):
         stride: float | tuple[float, float] | None = None,
         edge: Edge = "shift",
         aoi: Area | None = None,
+        toi: Any = None,
+        steps: int | None = None,
+        time_stride: int | None = None,
+        ragged: bool = False,
         min_valid: float = 0.0,
-        units: Literal["pixels", "crs"] = "pixels",
+        within: Within = "window",
+        units: Units = "pixels",
     ) -> ChipPlan:
         """See `geoxr.sample.grid.grid_chips`."""
         from geoxr.sample.grid import grid_chips
 
         return grid_chips(
-            self._obj, size, stride=stride, edge=edge, aoi=aoi, min_valid=min_valid, units=units
-        )
+            self._obj, size, stride=stride, edge=edge, aoi=aoi, toi=toi, steps=steps,
+            time_stride=time_stride, ragged=ragged, min_valid=min_valid, within=within, units=units,
+        )  # fmt: skip
 
     def random_chips(
         self,
         size: float | tuple[float, float],
         length: int,
         *,
+        weights: xr.DataArray | Sequence[float] | None = None,
         aoi: Area | None = None,
+        toi: Any = None,
+        steps: int | None = None,
+        ragged: bool = False,
         seed: Seed = 0,
         min_valid: float = 0.0,
-        units: Literal["pixels", "crs"] = "pixels",
+        within: Within = "window",
+        units: Units = "pixels",
     ) -> ChipPlan:
         """See `geoxr.sample.random.random_chips`."""
         from geoxr.sample.random import random_chips
 
         return random_chips(
-            self._obj, size, length, aoi=aoi, seed=seed, min_valid=min_valid, units=units
-        )
+            self._obj, size, length, weights=weights, aoi=aoi, toi=toi, steps=steps, ragged=ragged,
+            seed=seed, min_valid=min_valid, within=within, units=units,
+        )  # fmt: skip
+
+    def random_batch_chips(
+        self,
+        size: float | tuple[float, float],
+        length: int,
+        *,
+        batch_size: int,
+        spread: float | None = None,
+        aoi: Area | None = None,
+        toi: Any = None,
+        steps: int | None = None,
+        ragged: bool = False,
+        seed: Seed = 0,
+        min_valid: float = 0.0,
+        within: Within = "window",
+        units: Units = "pixels",
+    ) -> ChipPlan:
+        """See `geoxr.sample.nearby.random_batch_chips`."""
+        from geoxr.sample.nearby import random_batch_chips
+
+        return random_batch_chips(
+            self._obj, size, length, batch_size=batch_size, spread=spread, aoi=aoi, toi=toi,
+            steps=steps, ragged=ragged, seed=seed, min_valid=min_valid, within=within, units=units,
+        )  # fmt: skip
 
     def stratified_chips(
         self,
@@ -432,6 +454,32 @@ class DatasetAccessor(_Common):
             progress=progress, shard=shard,
         )  # fmt: skip
 
+
+@xr.register_dataset_accessor("geoxr")
+class DatasetAccessor(_Common, _Chips):
+    """Methods of layers on one grid: ``ds.geoxr``."""
+
+    @property
+    def valid(self) -> xr.DataArray:
+        """Lazy boolean layer, True where all layers may be used."""
+        from geoxr.derive.validity import all_valid
+
+        return all_valid(self._obj)
+
+    def valid_footprint(self) -> shapely.Geometry:
+        """See `geoxr.sample.footprint.valid_footprint`."""
+        from geoxr.sample.footprint import valid_footprint
+
+        return valid_footprint(self._obj)
+
+    def plot(
+        self, *, max_pixels: int = 1_000_000, legend: bool = True
+    ) -> list[matplotlib.axes.Axes]:
+        """See `geoxr.plot.plot_layers`."""
+        from geoxr.plot import plot_layers
+
+        return plot_layers(self._obj, max_pixels=max_pixels, legend=legend)
+
     def predict(
         self,
         model: Callable[..., torch.Tensor],
@@ -454,3 +502,11 @@ class DatasetAccessor(_Common):
             self._obj, model, size=size, halo=halo, batch_size=batch_size, key=key, concat=concat,
             classes=classes, device=device, out=out, overwrite=overwrite, progress=progress,
         )  # fmt: skip
+
+
+@xr.register_datatree_accessor("geoxr")
+class TreeAccessor(_Chips):
+    """Methods of Datasets that each have a grid of their own: ``dt.geoxr``."""
+
+    def __init__(self, obj: xr.DataTree) -> None:
+        self._obj = obj

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
-import shapely
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError
-from geoxr.grid.affine import map_points
 from geoxr.grid.crs import crs_name
 from geoxr.grid.geobox import crop
 from geoxr.grid.window import Window
 
 if TYPE_CHECKING:
     import geopandas
+    import matplotlib.axes
+
+    from geoxr.sample.area import Within
+    from geoxr.sample.nodes import Layers
+    from geoxr.typing import Area, PathLike
 
 
 @dataclass(frozen=True)
@@ -292,7 +296,10 @@ class ChipPlan:
             chips = self._chips(np.array([numbers[int(item)]]))
             return chips[0] if self.group == 1 else tuple(chips)
         if isinstance(item, slice):
-            return replace(self, picked=numbers[item])
+            part = range(len(numbers))[item]
+            aligned = part.step == 1 and part.start % self.together == 0
+            together = self.together if aligned else 1
+            return replace(self, picked=numbers[item], together=together)
         at = np.asarray(item)
         if at.dtype == bool:
             if at.shape != (len(self),):
@@ -358,36 +365,141 @@ class ChipPlan:
         """Return fresh draws for another epoch; a grid stays as it is."""
         return replace(self, number=number)
 
-    def to_geodataframe(self) -> geopandas.GeoDataFrame:
-        """Return one row per chip: index, row, col, and its outline in the CRS of the grid."""
-        import geopandas
+    def filter(
+        self,
+        keep: Callable[[Any], bool] | None = None,
+        *,
+        ds: Layers | None = None,
+        min_valid: float | None = None,
+        aoi: Area | None = None,
+        within: Within = "window",
+    ) -> ChipPlan:
+        """Return the chips that meet all that is asked for; a group if all of its chips do.
 
-        index = self.indices(0, len(self))
-        spots = self.spots(index)
-        rows, cols = spots.corners[:, 0], spots.corners[:, 1]
-        height, width = self.size
-        ring = np.stack(
-            [
-                np.stack(map_points(self.geobox.affine, c, r), axis=-1)
-                for r, c in (
-                    (rows, cols), (rows, cols + width), (rows + height, cols + width),
-                    (rows + height, cols), (rows, cols),
-                )
-            ],
-            axis=1,
-        )  # fmt: skip
-        crs = None if self.geobox.crs is None else self.geobox.crs.proj
-        columns = {"index": np.repeat(index, self.group), "row": rows, "col": cols}
-        return geopandas.GeoDataFrame(columns, geometry=shapely.polygons(ring), crs=crs)
+        The result has the chips of this epoch in every epoch. For fresh draws that meet a condition,
+        give it to `random_chips`.
+
+        Parameters
+        ----------
+        keep : callable, optional
+            Chip (or tuple of them, in plans of groups) -> bool.
+        ds : Dataset or DataTree, optional
+            What the plan was made for; needed for `min_valid`.
+        min_valid : float, optional
+            Smallest share of valid pixels, as for `random_chips`.
+        aoi : geometry, GeoSeries, GeoDataFrame or bounds, optional
+        within : {"window", "centre"}
+            Whether whole windows lie in `aoi`, or centres.
+
+        Raises
+        ------
+        ChipError
+            If none is left.
+        GridError
+            If the plan was made for other data than `ds`.
+        """
+        from geoxr.sample.keep import keep_chips
+
+        return keep_chips(self, keep, ds=ds, min_valid=min_valid, aoi=aoi, within=within)
+
+    def to_geodataframe(self) -> geopandas.GeoDataFrame:
+        """Return one row per chip, with its outline in the CRS of the grid.
+
+        Columns are ``index`` (number of the item), ``node``, ``row``, ``col``, ``height`` and ``width``
+        [pixel], ``times`` (positions, -1 is padding) where chips have dates of their own, and ``group``
+        and ``together`` where they are not 1. Outlines on grids of several CRSs are in EPSG:4326.
+        """
+        from geoxr.sample.frame import to_geodataframe
+
+        return to_geodataframe(self)
+
+    @classmethod
+    def from_geodataframe(cls, frame: geopandas.GeoDataFrame, ds: Layers) -> ChipPlan:
+        """Make a plan from a table such as `to_geodataframe` returns; its inverse.
+
+        Parameters
+        ----------
+        frame : GeoDataFrame
+            In any CRS. Without the columns row, col, height and width the outlines say where the chips
+            are, and without index they are numbered.
+        ds : Dataset or DataTree
+            What the chips lie on.
+
+        Raises
+        ------
+        GridError
+            If outlines are no windows of the grid, or other ones than the columns say.
+        ArgumentError
+            If chips have different sizes, or columns contradict each other.
+        """
+        from geoxr.sample.frame import from_geodataframe
+
+        return from_geodataframe(frame, ds)
+
+    def to_parquet(self, path: PathLike) -> Path:
+        """Write the table of `to_geodataframe` as GeoParquet."""
+        self.to_geodataframe().to_parquet(path, index=False)
+        return Path(path)
+
+    @classmethod
+    def from_parquet(cls, path: PathLike, ds: Layers) -> ChipPlan:
+        """Read a plan that `to_parquet` wrote; see `from_geodataframe`."""
+        from geoxr.sample.frame import from_parquet
+
+        return from_parquet(path, ds)
+
+    def plot(self, ax: matplotlib.axes.Axes | None = None) -> matplotlib.axes.Axes:
+        """Draw the chips over the outlines of the grids, and over the areas that they were drawn from.
+
+        Of more than 2,000 chips the picture shows how many lie where.
+
+        Raises
+        ------
+        MissingDependencyError
+            If matplotlib is not installed.
+        """
+        from geoxr.sample.plot import plot_plan
+
+        return plot_plan(self, ax)
+
+    @property
+    def items(self) -> str:
+        """What a plan has, in words."""
+        return {1: "chips", 2: "pairs", 3: "triplets"}.get(
+            self.group, f"groups of {self.group} chips"
+        )
 
     def __repr__(self) -> str:
+        from geoxr.sample.cover import coverage
+
         height, width = self.size
         grids = [
             f"{grid.geobox.height} x {grid.geobox.width} {crs_name(grid.geobox.crs)}"
             for grid in self.grids
         ]
-        on = grids[0] if len(grids) == 1 else f"{len(grids)} grids"
-        return f"ChipPlan({len(self)} chips of {height} x {width} pixels on {on})"
+        names = sorted({crs_name(grid.geobox.crs) for grid in self.grids})
+        on = grids[0] if len(grids) == 1 else f"{len(grids)} grids in {', '.join(names)}"
+        share, whole = coverage(self) if len(self) else (0.0, True)
+        facts = [
+            on,
+            f"{'' if whole else 'at least '}{_percent(share)} covered",
+            f"epoch {self.number}",
+        ]
+        if len(self):
+            times = self.spots(self.indices(0, 1)).times
+            facts += [] if times is None else [f"{times.shape[1]} dates"]
+        if self.together > 1:
+            facts.append(f"batches of {self.together} near each other")
+        return (
+            f"ChipPlan({len(self)} {self.items} of {height} x {width} pixels on {', '.join(facts)})"
+        )
+
+
+def _percent(share: float) -> str:
+    """Write a share so that little is not nothing, and nearly all not all."""
+    if 0 < share < 0.001:
+        return "less than 0.1%"
+    return "99.9%" if 0.9995 <= share < 1 else f"{share:.1%}".replace(".0%", "%")
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,52 +2,73 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import shapely
 import xarray as xr
-from odc.geo.geobox import GeoBox
 
-from geoxr.errors import ArgumentError, ChipError
-from geoxr.grid.geobox import geobox_of
-from geoxr.sample.area import chip_area, chip_size, inside, legal_corners
+from geoxr.errors import ChipError
+from geoxr.sample.area import Units, Within, check_within
 from geoxr.sample.chip import ChipPlan, Grid, Spots
-from geoxr.sample.validity import check_min_valid, valid_fraction
+from geoxr.sample.fill import Terms, fill
+from geoxr.sample.nodes import Layers, Node, check_area, nodes_of, on_each, size_on
+from geoxr.sample.redraw import Redrawn
+from geoxr.sample.room import Room, check_length, seed_number
+from geoxr.sample.times import Dates, chip_dates
+from geoxr.sample.validity import check_min_valid
+from geoxr.sample.weights import Density, row_weights
 from geoxr.typing import Area, Seed
-
-#: Windows drawn and refused in a row before giving up.
-_PATIENCE = 200_000
 
 
 def random_chips(
-    ds: xr.Dataset,
+    ds: Layers,
     size: float | tuple[float, float],
     length: int,
     *,
+    weights: xr.DataArray | Sequence[float] | None = None,
     aoi: Area | None = None,
+    toi: Any = None,
+    steps: int | None = None,
+    ragged: bool = False,
     seed: Seed = 0,
     min_valid: float = 0.0,
-    units: Literal["pixels", "crs"] = "pixels",
+    within: Within = "window",
+    units: Units = "pixels",
 ) -> ChipPlan:
-    """Draw chips uniformly over all places where a chip lies wholly in footprint and area.
+    """Draw chips uniformly over all places where a chip lies wholly in valid footprint and area.
 
     Parameters
     ----------
-    ds : Dataset
+    ds : Dataset or DataTree
+        Chips on the nodes of a DataTree each lie on the grid of their node. A node has as many of them
+        as it has area for them on the ground.
     size : int or (height, width) [pixel]
         Of a chip, or in CRS units with ``units="crs"``.
     length : int
         Number of chips.
+    weights : DataArray or sequence of float, optional
+        A density on any grid, without band and time: a chip is as likely as the value at its centre.
+        Or a number for each row of the table `aoi`: chips are dealt over the rows in that proportion,
+        and uniform within one.
     aoi : geometry, GeoSeries, GeoDataFrame or bounds, optional
-        Only chips whose whole window is inside.
+        Only chips in it.
+    toi : (start, stop), optional
+        Only these dates, both ends included, as ``ds.sel(time=slice(start, stop))``.
+    steps : int, optional
+        Consecutive dates of a chip, drawn uniformly. Default: all in `toi`.
+    ragged : bool
+        A chip only has those of its dates on which some of it is valid, as far as `min_valid` looks.
+        Those with fewer than the longest are padded.
     seed : int or numpy.random.Generator
         Fixes all chips of all epochs. A Generator is drawn from once.
     min_valid : float
-        Smallest share of pixels that are valid in all layers. It is estimated from every eighth
-        pixel, more of small chips; 1 looks at all pixels.
+        Smallest share of pixels, over all dates of a chip, that are valid in all layers. It is
+        estimated from every eighth pixel, more of small chips; 1 looks at all pixels.
+    within : {"window", "centre"}
+        Whether the whole window of a chip lies in footprint and area, or its centre; in the grid the
+        whole window does.
     units : {"pixels", "crs"}
 
     Returns
@@ -58,78 +79,85 @@ def random_chips(
     Raises
     ------
     ChipError
-        If chips are larger than the grid, or (almost) none fits into the area.
+        If nothing is valid, chips are larger than the area, (almost) none has enough valid pixels, or
+        `steps` is more than there are dates.
+    NoOverlapError
+        If the area does not meet the data, or no date lies in `toi`.
     """
-    geobox = geobox_of(ds)
-    sides = chip_size(size, units, geobox)
-    check_min_valid(min_valid)
-    if not isinstance(length, int | np.integer) or length < 1:
-        raise ArgumentError(f"length must be a positive number of chips, not {length!r}.")
-    if isinstance(seed, np.random.Generator):
-        seed = int(seed.integers(2**63))
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise ArgumentError(f"seed must be a whole number from 0 up or a Generator, not {seed!r}.")
-    parts = tuple(chip_area(ds, aoi))
-    draw = RandomDraw(
-        geobox, sides, int(length), parts, int(seed), min_valid, ds if min_valid > 0 else None
-    )
+    length, number = check_length(length), seed_number(seed)
+    grids, terms = terms_of(
+        ds, size, weights=weights, aoi=aoi, toi=toi, steps=steps, ragged=ragged,
+        min_valid=min_valid, within=within, units=units,
+    )  # fmt: skip
+    draw = RandomDraw(terms, length, number)
     draw.places(0)
-    return ChipPlan((Grid(geobox),), sides, draw)
+    return ChipPlan(grids, terms.rooms[0].size, draw)
 
 
 @dataclass(frozen=True, eq=False)
-class RandomDraw:
-    """Uniform draws over the legal corners in some polygons (in pixels), anew for every epoch."""
+class RandomDraw(Redrawn):
+    """Draws over all places that meet some terms, anew for every epoch."""
 
-    geobox: GeoBox
-    size: tuple[int, int]
+    terms: Terms
     length: int
-    parts: tuple[shapely.Polygon, ...]
     seed: int
-    min_valid: float
-    ds: xr.Dataset | None
 
-    def places(self, epoch: int) -> Spots:
-        """Return the places of an epoch."""
-        return _drawn(self, epoch)
+    def draw(self, rng: np.random.Generator) -> Spots:
+        """Draw all chips."""
+        keys = self.terms.keys(rng, self.length)
+        return fill(self.terms, self.terms.pool, keys, rng)
 
 
-@lru_cache(maxsize=8)
-def _drawn(draw: RandomDraw, epoch: int) -> Spots:
-    rng = np.random.default_rng([draw.seed, epoch])
-    legal = np.array([legal_corners(part, draw.size, draw.geobox) for part in draw.parts])
-    room = (legal[:, 2] * legal[:, 3]).astype(float) if len(legal) else np.zeros(0)
-    if room.sum() == 0:
-        raise _too_few(draw, 0)
-    found: list[np.ndarray] = []
-    missing, refused = draw.length, 0
-    while missing > 0:
-        tries = max(2 * missing, 256)
-        chosen = rng.choice(len(legal), tries, p=room / room.sum())
-        corners = np.stack(
-            [legal[chosen, axis] + rng.integers(0, legal[chosen, axis + 2]) for axis in (0, 1)],
-            axis=1,
+def terms_of(
+    ds: Layers,
+    size: float | tuple[float, float],
+    *,
+    weights: xr.DataArray | Sequence[float] | None = None,
+    aoi: Area | None,
+    toi: Any,
+    steps: int | None,
+    ragged: bool,
+    min_valid: float,
+    within: Within,
+    units: Units,
+) -> tuple[tuple[Grid, ...], Terms]:
+    """Return the grids that chips lie on and what the chips have to meet; see `random_chips`.
+
+    Nodes of a DataTree on which there is no place for any are left out.
+    """
+    nodes = nodes_of(ds)
+    check_area([node.geobox for node in nodes], aoi)
+    check_min_valid(min_valid)
+    check_within(within)
+    density = Density.of(weights) if isinstance(weights, xr.DataArray) else None
+    shares = None if weights is None or density is not None else row_weights(weights, aoi)
+    sides, nodes = size_on(nodes, size, units)
+
+    def look(node: Node) -> tuple[Room, Dates | None]:
+        dates = chip_dates(node.ds, toi, steps, ragged=ragged)
+        room = Room.around(
+            node.ds, sides, aoi, within=within, min_valid=min_valid, apart=shares is not None
         )
-        keep = np.zeros(tries, bool)
-        for i, part in enumerate(draw.parts):
-            mine = chosen == i
-            keep[mine] = inside([part], corners[mine], draw.size)
-        corners = corners[keep]
-        if draw.ds is not None:
-            share = valid_fraction(draw.ds, corners, draw.size, exact=draw.min_valid == 1)
-            corners = corners[share >= draw.min_valid]
-        found.append(corners[:missing])
-        missing -= len(found[-1])
-        refused = 0 if len(corners) else refused + tries
-        if refused > _PATIENCE:
-            raise _too_few(draw, draw.length - missing)
-    return Spots(np.concatenate(found))
+        return replace(room, ds=node.ds if min_valid > 0 or ragged else None), dates
+
+    kept, found = on_each(nodes, look)
+    rooms, dates = zip(*found, strict=True)
+    terms = Terms(rooms, dates, density, shares)
+    _check_rows(terms)
+    return tuple(node.grid for node in kept), terms
 
 
-def _too_few(draw: RandomDraw, number: int) -> ChipError:
-    height, width = draw.size
-    return ChipError(
-        f"Only {number} of {draw.length} chips of {height} x {width} pixels with at least "
-        f"{draw.min_valid:.0%} valid pixels were found: (almost) none lies wholly in the footprint "
-        f"and the area. Make size or min_valid smaller, or the area larger."
-    )
+def _check_rows(terms: Terms) -> None:
+    """Raise if a row that chips are to lie in has no place for one."""
+    if terms.shares is None:
+        return
+    wanted = np.flatnonzero(terms.shares > 0)
+    missing = wanted[~terms.pool.has(wanted)]
+    if len(missing):
+        height, width = terms.rooms[0].size
+        raise ChipError(
+            f"No chip of {height} x {width} pixels fits into {len(missing)} of the {len(wanted)} rows "
+            f"of aoi with a weight (rows {missing[:10].tolist()}{', ...' if len(missing) > 10 else ''}, "
+            f"counted from 0). Set their weights to 0, make size smaller, or let only centres be in "
+            f'them: within="centre".'
+        )

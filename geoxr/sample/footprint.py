@@ -1,0 +1,164 @@
+"""The polygon of what is valid, from one coarse look at the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import shapely
+import xarray as xr
+from affine import Affine
+
+from geoxr.errors import ChipError
+from geoxr.grid.adopt import adopt
+from geoxr.grid.geobox import geobox_of
+from geoxr.grid.shapes import covered, from_pixels, outline
+from geoxr.grid.window import Window
+from geoxr.io.array import ArrayReader, InMemory
+from geoxr.io.dataset import layer_names, layer_reader
+from geoxr.io.reader import WindowReader, has_holes
+from geoxr.sample.area import footprint
+
+#: Pixels that are looked at in a layer of one date, and at each of many dates.
+_LOOKS, _FEWER = 1_000_000, 62_500
+#: Outlines between valid and invalid looks longer than this are drawn more coarsely [looks].
+_EDGES = 100_000
+#: Layers that xarray or dask would have to compute are looked at up to this size [pixel].
+_COMPUTED = 1 << 26
+
+
+def valid_footprint(
+    ds: xr.Dataset | xr.DataArray,
+    *,
+    within: shapely.Geometry | None = None,
+    hole: float = 0.0,
+) -> shapely.Geometry:
+    """Polygon of what is valid in all layers, at any of their dates, in the CRS of the grid.
+
+    It comes from one look at evenly spaced pixels of the first band of every layer, at most about a
+    million of them, and follows their edges. Layers that cannot have invalid pixels are not read, and
+    where all that was looked at is valid, it is the outline of the data. Looks are remembered.
+
+    Parameters
+    ----------
+    ds : Dataset or DataArray
+    within : geometry, optional
+        Part of the grid to look at, in its CRS; the smaller, the closer the look.
+    hole : float [pixel²]
+        Holes smaller than that are filled.
+
+    Returns
+    -------
+    shapely.Geometry
+        Empty where nothing is valid. Layers of more than 67 million pixels whose pixels dask would
+        have to compute count as valid all over.
+    """
+    ds = adopt(ds if isinstance(ds, xr.Dataset) else ds.to_dataset(name=ds.name or "layer"))
+    geobox = geobox_of(ds)
+    shape = footprint(ds) & outline(geobox)
+    if within is not None:
+        shape = shape & within
+    readers = tuple(
+        reader
+        for reader in (layer_reader(ds, name) for name in layer_names(ds))
+        if has_holes(reader) and not _costly(reader)
+    )
+    window = covered(shape, geobox, margin=0)
+    if not readers or window.empty:
+        return shape
+    mask, step = _look(readers, window)
+    if mask.all():
+        return shape
+    return shape & from_pixels(_polygon(mask, step, window, hole), geobox)
+
+
+def check_some(shape: shapely.Geometry, ds: xr.Dataset, where: str) -> shapely.Geometry:
+    """Raise `ChipError` if a valid footprint is empty; `where` says in what it was looked for."""
+    if shape.is_empty:
+        raise ChipError(
+            f"No valid pixel of {', '.join(map(repr, layer_names(ds)))} was found in {where}: all that "
+            f"was looked at is nodata, or where one layer is valid another is not. Look at the layers "
+            f"with ds.geoxr.plot(), and choose another area: aoi=..."
+        )
+    return shape
+
+
+def _costly(reader: WindowReader) -> bool:
+    """Whether xarray or dask would have to compute more pixels than a look is worth."""
+    if isinstance(reader, ArrayReader) and not isinstance(reader.pixels, InMemory):
+        height, width = reader.geobox.shape
+        return height * width * len(reader.times or (0,)) > _COMPUTED
+    return any(map(_costly, _sources(reader)))
+
+
+def _sources(reader: Any) -> tuple[WindowReader, ...]:
+    """Readers that a reader reads from."""
+    if hasattr(reader, "source"):
+        return (reader.source,)
+    return tuple(getattr(reader, "sources", ()))
+
+
+def _of_files(reader: WindowReader) -> bool:
+    """Whether what a reader reads stays as it is, so that a look may be remembered."""
+    if isinstance(reader, ArrayReader) or type(reader).__hash__ is None:
+        return False
+    return all(map(_of_files, _sources(reader)))
+
+
+def _look(readers: tuple[WindowReader, ...], window: Window) -> tuple[np.ndarray, int]:
+    """Where all readers are valid at any of their dates, one look for each ``step x step`` cell."""
+    dates = max(len(reader.times or (0,)) for reader in readers)
+    looks = max(_LOOKS // dates, _FEWER)
+    step = max(int(np.ceil(np.sqrt(window.height * window.width / looks))), 1)
+    mask = np.ones((-(-window.height // step), -(-window.width // step)), bool)
+    for reader in readers:
+        look: Callable[..., np.ndarray] = _remembered if _of_files(reader) else _seen
+        mask &= look(reader, window, step)
+    return mask, step
+
+
+def _seen(reader: WindowReader, window: Window, step: int) -> np.ndarray:
+    """Where a reader is valid at any of its dates."""
+    shape = (1, 1, -(-window.height // step), -(-window.width // step))
+    pixels, good = np.empty(shape, reader.dtype), np.empty(shape, bool)
+    mask = np.zeros(shape[2:], bool)
+    for time in range(len(reader.times or (0,))):
+        reader.read(window, pixels, good, bands=(0,), times=(time,), step=step)
+        mask |= good[0, 0]
+        if mask.all():
+            break
+    mask.setflags(write=False)
+    return mask
+
+
+_remembered = lru_cache(maxsize=32)(_seen)
+
+
+def _polygon(mask: np.ndarray, step: int, window: Window, hole: float) -> shapely.Geometry:
+    """Outline of the cells of a mask [pixel of the grid]."""
+    from rasterio.features import shapes
+
+    while (mask[1:] != mask[:-1]).sum() + (mask[:, 1:] != mask[:, :-1]).sum() > _EDGES:
+        mask, step = _coarser(mask), 2 * step
+    place = Affine.translation(window.col, window.row) @ Affine.scale(step)
+    found = shapes(mask.astype("uint8"), mask=mask, connectivity=4, transform=place)
+    polygons = [_filled(shape["coordinates"], hole) for shape, _ in found]
+    merged = shapely.union_all(polygons)
+    # Steps of the cells along a slanted edge are not part of it.
+    simpler = merged.simplify(step / 2) if step > 1 else merged
+    return simpler if simpler.is_valid else shapely.make_valid(simpler)
+
+
+def _coarser(mask: np.ndarray) -> np.ndarray:
+    """Cells twice as large, valid where half of what is in them is."""
+    height, width = mask.shape
+    padded = np.pad(mask, ((0, height % 2), (0, width % 2)), mode="edge")
+    blocks = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2)
+    return blocks.sum(axis=(1, 3)) >= 2
+
+
+def _filled(rings: list[Any], hole: float) -> shapely.Polygon:
+    shell, *holes = rings
+    return shapely.Polygon(shell, [h for h in holes if shapely.Polygon(h).area >= max(hole, 1e-9)])
