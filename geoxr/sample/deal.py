@@ -11,9 +11,8 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError, NoOverlapError
-from geoxr.grid.geobox import geobox_of, resolution
-from geoxr.grid.shapes import outline
-from geoxr.sample.area import footprint
+from geoxr.grid.geobox import resolution
+from geoxr.sample.footprint import valid_footprint
 
 if TYPE_CHECKING:
     import geopandas
@@ -28,17 +27,18 @@ _ROUNDS = 16
 
 
 def valid_area(ds: xr.Dataset | xr.DataArray) -> shapely.Geometry:
-    """Return what is divided among splits, in the CRS of the grid.
+    """Return what is divided among splits, in the CRS of the grid: where data is valid, holes filled.
 
     Raises
     ------
     NoOverlapError
         If there is nothing.
     """
-    data = footprint(ds) & outline(geobox_of(ds))
+    data = valid_footprint(ds, hole=np.inf)
     if data.is_empty:
         raise NoOverlapError(
-            "The layers of the Dataset have no place in common, so there is nothing to split."
+            "The layers of the Dataset have no place in common where they are valid, so there is "
+            "nothing to split."
         )
     return data
 

@@ -56,6 +56,7 @@ def chips_of(ds: xr.Dataset, area: geopandas.GeoSeries, size: int, seed: int) ->
     plans = (
         lambda: ds.geoxr.grid_chips(size, stride=max(size - 1, 1), aoi=area, edge="shift"),
         lambda: ds.geoxr.random_chips(size, 60, aoi=area, seed=seed),
+        lambda: ds.geoxr.random_batch_chips(size, 60, batch_size=8, aoi=area, seed=seed),
     )
     for plan in plans:
         try:
