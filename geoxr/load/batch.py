@@ -48,17 +48,17 @@ class Source:
     classes: Classes | None
     flat: bool
 
-    @property
+    @cached_property
     def channels(self) -> int:
         """Number of bands."""
         return len(self.readers[0].bands)
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype:
         """Type of the pixels as stored."""
         return np.result_type(*[reader.dtype for reader in self.readers])
 
-    @property
+    @cached_property
     def timed(self) -> bool:
         """Whether it has a time dimension."""
         return self.readers[0].times is not None

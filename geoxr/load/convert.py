@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any, TypeAlias
 
@@ -16,7 +17,7 @@ _jit: Any = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 def scratch(shape: tuple[int, ...], dtype: np.dtype, role: str) -> np.ndarray:
     """Memory of this thread that is used for one chip after the other."""
-    size = int(np.prod(shape)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     held: dict[str, np.ndarray] = _own.__dict__
     if role not in held or held[role].nbytes < size:
         held[role] = np.empty(size, "uint8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -26,7 +27,7 @@ def carve(memory: np.ndarray, shapes: Shapes) -> dict[str, np.ndarray]:
     """Cut bytes into arrays."""
     arrays, start = {}, 0
     for name, (shape, dtype) in shapes.items():
-        size = int(np.prod(shape)) * dtype.itemsize
+        size = math.prod(shape) * dtype.itemsize
         arrays[name] = memory[start : start + size].view(dtype).reshape(shape)
         start += -(-size // _ALIGN) * _ALIGN
     return arrays
@@ -34,7 +35,7 @@ def carve(memory: np.ndarray, shapes: Shapes) -> dict[str, np.ndarray]:
 
 def size_of(shapes: Shapes) -> int:
     """Bytes that `carve` needs."""
-    sizes = [int(np.prod(shape)) * dtype.itemsize for shape, dtype in shapes.values()]
+    sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in shapes.values()]
     return sum(-(-size // _ALIGN) * _ALIGN for size in sizes)
 
 
