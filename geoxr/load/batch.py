@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -30,8 +30,15 @@ _TABLED = ("uint8", "uint16")
 _NO_DATE = np.iinfo("int64").min
 
 
+class _Value:
+    """Base of frozen values that remember what they worked out, but do not send it along."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
-class Source:
+class Source(_Value):
     """One variable as batches see it.
 
     Attributes
@@ -94,7 +101,7 @@ def _named(
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(_Value):
     """How chips of a Dataset become a batch: which variables, joined how, in which types.
 
     Attributes
