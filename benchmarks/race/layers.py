@@ -18,9 +18,6 @@ from rasterio.enums import Resampling
 import geoxr as gx
 from geoxr.testing import make_landsat_cdl, write_geotiff
 
-#: Where the labels of a variant are, where it has none of its own.
-LABELS = {"multiband": "raw"}
-
 
 def open_layers(root: Path, variant: str, resampling: str) -> xr.Dataset:
     """Open a variant as one lazy Dataset on the grid of the labels."""
@@ -29,7 +26,6 @@ def open_layers(root: Path, variant: str, resampling: str) -> xr.Dataset:
         return gx.merge({"image": cube["image"], "mask": cube["mask"]}, like="mask")
     folder = root / variant / "landsat"
     if variant == "multiband":
-        # In files with all bands the names say no date; every scene lies over the one before.
         image = gx.open_raster(
             sorted(folder.glob("*.tif")), time="collapse", crs="auto", resampling=resampling
         )
@@ -37,8 +33,14 @@ def open_layers(root: Path, variant: str, resampling: str) -> xr.Dataset:
         image = gx.open_product(
             "landsat8-l2-sr", folder, time="collapse", crs="auto", resampling=resampling
         )
-    label = gx.open_product("cdl", root / LABELS.get(variant, variant) / "cdl")
+    label = gx.open_product("cdl", labels_of(root, variant))
     return gx.merge({"image": image, "mask": label}, like="mask", resampling=resampling)
+
+
+def labels_of(root: Path, variant: str) -> Path:
+    """Folder of the labels; those of raw for variants that have none of their own."""
+    own = root / variant / "cdl"
+    return own if own.exists() else root / "raw" / "cdl"
 
 
 def cube_of(root: Path) -> Path:
@@ -53,10 +55,10 @@ def write_cube(root: Path, path: Path) -> None:
 
 def files_of(root: Path, variant: str) -> list[Path]:
     """List the files of a variant."""
-    folders = [cube_of(root)] if variant == "zarr" else [root / variant]
-    if variant in LABELS:
-        folders.append(root / LABELS[variant] / "cdl")
-    return sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    folders = {root / variant, labels_of(root, variant)}
+    if variant == "zarr":
+        folders = {cube_of(root)}
+    return sorted({path for folder in folders for path in folder.rglob("*") if path.is_file()})
 
 
 def make_data(root: Path, size: int) -> Path:
