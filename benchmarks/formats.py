@@ -131,7 +131,7 @@ ROWS = (
     Row("COG, DEFLATE, predictor 2", opened("cog"), 2),
     Row("GeoTIFF, LZW, predictor 2", opened("lzw"), 4),
     Row("GeoTIFF, ZSTD, predictor 2", opened("zstd"), 4),
-    Row("JPEG 2000", jpeg_2000, 16),
+    Row("JPEG 2000", jpeg_2000, 64),
     Row("Zarr, blosc, 256", opened("zarr")),
     Row("arrays in memory", in_memory),
     Row("dask arrays", in_dask, 8),
@@ -193,7 +193,7 @@ def compare(row: Row, root: Path, chips: int, size: int, rounds: int) -> dict[st
         CPU time per chip of each, round by round.
     """
     ds = row.open(root)
-    plan = ds.geoxr.random_chips(size, max(chips // row.less, BATCH), seed=0)
+    plan = ds.geoxr.random_chips(size, max(chips // row.less, 4), seed=0)
     ways = {
         "to_torch": through_torch(ds, plan, "float32"),
         "alone": alone(ds, plan),

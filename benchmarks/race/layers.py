@@ -7,6 +7,7 @@ each scene, ``<variant>/cdl/<year>_30m_cdls.tif`` in EPSG:5070.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def open_layers(root: Path, variant: str, resampling: str) -> xr.Dataset:
     folder = root / variant / "landsat"
     if variant == "multiband":
         image = gx.open_raster(
-            sorted(folder.glob("*.tif")), time="collapse", crs="auto", resampling=resampling
+            in_order(folder.glob("*.tif")), time="collapse", crs="auto", resampling=resampling
         )
     else:
         image = gx.open_product(
@@ -35,6 +36,11 @@ def open_layers(root: Path, variant: str, resampling: str) -> xr.Dataset:
         )
     label = gx.open_product("cdl", labels_of(root, variant))
     return gx.merge({"image": image, "mask": label}, like="mask", resampling=resampling)
+
+
+def in_order(scenes: Iterable[Path]) -> list[Path]:
+    """Sort scenes, named LC08_<level>_<path and row>_<date>_..., by date: the first lies on top."""
+    return sorted(scenes, key=lambda path: path.name.split("_")[3])
 
 
 def labels_of(root: Path, variant: str) -> Path:

@@ -15,7 +15,7 @@ from rioxarray import exceptions
 
 import geoxr as gx
 from benchmarks.race.case import CHIP, STRIDE, Case
-from benchmarks.race.layers import open_layers
+from benchmarks.race.layers import in_order, open_layers
 from benchmarks.race.places import plan_chips
 
 Batch = dict[str, torch.Tensor]
@@ -70,7 +70,7 @@ def _rioxarray(
     ds: xr.Dataset, plan: gx.ChipPlan, case: Case, setup: Setup
 ) -> Callable[[], Iterator[Batch]]:
     """Clip and reproject_match every scene for every chip, then lay the first over the second."""
-    folders = sorted((setup.root / case.data / "landsat").iterdir())
+    folders = in_order((setup.root / case.data / "landsat").iterdir())
     scenes = [
         [rioxarray.open_rasterio(path) for path in sorted(folder.iterdir())] for folder in folders
     ]

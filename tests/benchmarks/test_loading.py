@@ -22,6 +22,8 @@ from benchmarks.race.report import memory_bound, table, verdicts
 SCRIPT = """
 import json, sys
 given = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+if given["--samplers"] == "grid":
+    sys.exit("no grid today")
 if "--queries" in given:
     with open(given["--queries"], "w") as out:
         for left in (0, 600):
@@ -63,13 +65,17 @@ def test_every_loader_delivers_the_same_pixels(root: Path) -> None:
     gdal = images(replace(case, system="rioxarray"), root)
     assert gdal.shape == ours.shape == (8, 7, 64, 64)
     assert ours.any()
-    assert (gdal == ours).mean() > 0.95
+    assert (gdal == ours).mean() > 0.99
 
 
 @pytest.mark.parametrize("data", ["deflate", "multiband", "pre", "zarr"])
 def test_all_variants_hold_the_same_scenes(root: Path, data: str) -> None:
-    raw, other = images(Case(batch_size=8), root), images(Case(data=data, batch_size=8), root)
-    assert (raw == other).mean() > (0.9 if data in ("pre", "zarr") else 1 - 1e-12)
+    """What was warped beforehand was warped by GDAL, and lies on all of the labels."""
+    raw, other = (open_layers(root, variant, "nearest") for variant in ("raw", data))
+    other = other.sel(y=raw["y"], x=raw["x"])
+    same = other["image"].values == raw["image"].values
+    assert same.mean() > (0.95 if data in ("pre", "zarr") else 1 - 1e-12)
+    np.testing.assert_array_equal(other["mask"].values, raw["mask"].values)
 
 
 def test_xbatcher_delivers_chips_of_the_grid(root: Path) -> None:
@@ -167,13 +173,13 @@ def test_a_run_goes_on_where_it_stopped_and_is_reported(root: Path, tmp_path: Pa
     assert [len(rows) for rows in runs.values()] == [1, 1]
     assert runs[peers][0]["chips"] == 2
     assert runs[case.peer][0]["rate_steady"] == 1.0
-    broken = replace(case, data="missing")
+    broken = replace(case, order="grid").peer
     loading.run(bench, [(broken,)], 1, log)
     assert loading.runs_of(log)[broken] == [None]
     loading.report(tmp_path, log, 4)
     found = json.loads((tmp_path / "loading.json").read_text())
     assert len(found["measurements"]) == 3
-    assert "missing" in found["measurements"][2]["error"]
+    assert "TorchGeo failed:\nno grid today" in found["measurements"][2]["error"]
     assert (tmp_path / "loading.png").stat().st_size > 10_000
     assert "FAILED" in (tmp_path / "loading.txt").read_text()
 
