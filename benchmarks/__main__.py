@@ -1,8 +1,16 @@
-"""``python -m benchmarks``: run every benchmark and print its table."""
+"""``python -m benchmarks``: run every benchmark, or one: ``python -m benchmarks loading --full``."""
 
-from benchmarks import engine, loading, mosaic
+import sys
+
+from benchmarks import engine, formats, loading, mosaic
 
 if __name__ == "__main__":
-    for case in (loading, engine, mosaic):
+    cases = {"loading": loading, "formats": formats, "engine": engine, "mosaic": mosaic}
+    if len(sys.argv) > 1 and sys.argv[1] in cases:
+        name = sys.argv.pop(1)
+        cases = {name: cases[name]}
+    elif len(sys.argv) > 1:
+        sys.exit(f"Name a benchmark before its options: {', '.join(cases)}.")
+    for case in cases.values():
         print(f"\n{case.__doc__.splitlines()[0]}")
         case.main()

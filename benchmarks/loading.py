@@ -65,6 +65,7 @@ class Bench:
     peer_chips: int
     size: int
     out: Path
+    tile_cache: int
 
     def measure(self, case: Case, seed: int) -> dict[str, Any]:
         """Run a case once, in a process of its own."""
@@ -76,6 +77,7 @@ class Bench:
             "chips": SLOW.get(case.system, self.chips),
             "size": self.size,
             "seed": seed,
+            "tile_cache": self.tile_cache,
             "queries": str(self._queries(case, seed)) if case.places == "peer" else None,
         }
         asked = json.dumps({"case": asdict(case), "setup": setup})
@@ -166,6 +168,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--chips", type=int, help="of each measurement; default 512, or 2048")
     parser.add_argument("--peer-chips", type=int, help="of those of TorchGeo; default the same")
     parser.add_argument("--chip-size", type=int, default=CHIP, help="[pixel]")
+    parser.add_argument("--tile-cache", type=int, default=options.tile_cache >> 20, help="[MB]")
     parser.add_argument("--rounds", type=int, help="default 2, or 5")
     parser.add_argument("--scene", type=int, default=1024, help="side of a scene it makes [pixel]")
     parser.add_argument("--out", type=Path, help="folder for the table, JSON and figure")
@@ -173,20 +176,20 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def groups_of(options: argparse.Namespace) -> list[Group]:
+def groups_of(asked: argparse.Namespace) -> list[Group]:
     """Choose what to measure."""
-    sizes = (16, 32, 64, 128, 256, 512) if options.full else (32, 128)
-    variants = ("raw", "pre", "deflate", "zarr", "multiband") if options.full else ("raw", "pre")
-    if options.variants:
-        variants = tuple(options.variants.split(","))
+    sizes = (16, 32, 64, 128, 256, 512) if asked.full else (32, 128)
+    variants = ("raw", "pre", "deflate", "zarr", "multiband") if asked.full else ("raw", "pre")
+    if asked.variants:
+        variants = tuple(asked.variants.split(","))
     parts = {
         "required": required(variants),
-        "a": sizes_and_orders(sizes, (0, 2) if options.full else (0,)),
+        "a": sizes_and_orders(sizes, (0, 2) if asked.full else (0,)),
         "b": caching(sizes),
         "others": others("raw"),
     }
-    chosen = [group for part in options.parts.split(",") for group in parts[part]]
-    peer = options.peer_python is not None and options.peer_script is not None
+    chosen = [group for part in asked.parts.split(",") for group in parts[part]]
+    peer = asked.peer_python is not None and asked.peer_script is not None
     return without(chosen, peer=peer)
 
 
@@ -210,19 +213,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             print("No TorchGeo (--peer-python, --peer-script): the rest runs without it.")
         chips = asked.chips or (2048 if asked.full else 512)
-        bench = Bench(root, peer, chips, asked.peer_chips or chips, asked.chip_size, out)
+        bench = Bench(
+            root, peer, chips, asked.peer_chips or chips, asked.chip_size, out, asked.tile_cache
+        )
         run(bench, groups, asked.rounds or (5 if asked.full else 2), log)
-        report(out, log, chips)
+        report(bench, log)
 
 
-def report(out: Path, log: Path, chips: int) -> None:
-    """Print the table and write it, the figures of all rounds and the drawing into a folder."""
+def report(bench: Bench, log: Path) -> None:
+    """Print the table; write it, the figures of all rounds and the drawing into the folder."""
+    out = bench.out
     runs = runs_of(log)
-    text = "\n".join((table(runs), "", verdicts(runs, options.tile_cache / 2**20), NOTES))
+    text = "\n".join((table(runs), "", verdicts(runs, bench.tile_cache), NOTES))
     print(text)
     (out / "loading.txt").write_text(text, encoding="utf-8")
     rows = [row | {"case": asdict(row["case"])} for row in _lines(log)]
-    facts = {"machine": machine(), "chips": chips, "measurements": rows}
+    facts = {
+        "machine": machine(), "chips": bench.chips, "peer_chips": bench.peer_chips,
+        "size": bench.size, "tile_cache_mb": bench.tile_cache, "measurements": rows,
+    }  # fmt: skip
     (out / "loading.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     draw(runs, out / "loading.png")
 

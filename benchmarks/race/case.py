@@ -86,7 +86,8 @@ def required(variants: Sequence[str]) -> list[Group]:
                 if data in ("raw", "pre", "deflate") and workers == 0:
                     group = (case, replace(case, places="peer"), case.peer)
                 if data == "deflate" and order == "random":
-                    group = (case, *group[1:], replace(case, cache="disk", epoch=1))
+                    scratch = replace(case, cache="disk")
+                    group = (*group, scratch, replace(scratch, epoch=1))
                 groups.append(group)
     return groups
 

@@ -26,6 +26,8 @@ class Figures:
         rate, if there is only one).
     cpu_ms_per_chip : float
         User and system time of all threads and workers, everything included.
+    first_batch_cpu_s : float
+        Part of it that went by until the first batch.
     peak_anon_mb, start_anon_mb : int
         Memory that no file stands behind: at most, and before the first batch.
     batch_mb : float
@@ -38,6 +40,7 @@ class Figures:
     first_batch_s: float
     rate_steady: float
     cpu_ms_per_chip: float
+    first_batch_cpu_s: float
     peak_anon_mb: int
     start_anon_mb: int
     batch_mb: float
@@ -54,13 +57,13 @@ class Figures:
 def measure(batches: Iterable[dict[str, torch.Tensor]]) -> Figures:
     """Take every batch once and look at its labels, as the script for TorchGeo does."""
     checksum = chips = size = head = 0
-    first = 0.0
+    first = first_cpu = 0.0
     begin = anonymous_kb()
     with _Peak() as memory:
         cpu, start = cpu_seconds(), time.perf_counter()
         for batch in batches:
             if not chips:
-                first = time.perf_counter() - start
+                first, first_cpu = time.perf_counter() - start, cpu_seconds() - cpu
                 head = len(batch["mask"])
                 size = sum(tensor.nbytes for tensor in batch.values())
             checksum += int(batch["mask"][..., ::32, ::32].sum())
@@ -68,12 +71,18 @@ def measure(batches: Iterable[dict[str, torch.Tensor]]) -> Figures:
         seconds = time.perf_counter() - start
         cpu = cpu_seconds() - cpu
     return Figures(
-        chips=chips, seconds=seconds, rate=chips / seconds, first_batch_s=first,
+        chips=chips,
+        seconds=seconds,
+        rate=chips / seconds,
+        first_batch_s=first,
         rate_steady=(chips - head) / (seconds - first) if chips > head else chips / seconds,
         cpu_ms_per_chip=1000 * cpu / chips,
-        peak_anon_mb=memory.peak >> 10, start_anon_mb=begin >> 10, batch_mb=size / 2**20,
+        first_batch_cpu_s=first_cpu,
+        peak_anon_mb=memory.peak >> 10,
+        start_anon_mb=begin >> 10,
+        batch_mb=size / 2**20,
         checksum=checksum,
-    )  # fmt: skip
+    )
 
 
 def cpu_seconds() -> float:

@@ -37,6 +37,8 @@ class Setup:
         Number of the round.
     queries : path, optional
         Chips that TorchGeo asked for in that round.
+    tile_cache : int, optional [MB]
+        Memory of geoxr for decoded tiles; its default where None.
     """
 
     root: Path
@@ -44,10 +46,13 @@ class Setup:
     size: int = CHIP
     seed: int = 0
     queries: Path | None = None
+    tile_cache: int | None = None
 
 
 def batches_of(case: Case, setup: Setup) -> Callable[[], Iterator[Batch]]:
     """Return what yields the batches; everything that is done once per training is done before."""
+    if setup.tile_cache is not None:
+        gx.options.tile_cache = setup.tile_cache << 20
     ds = open_layers(setup.root, case.data, case.resampling)
     plan = plan_chips(ds, case, setup.chips, setup.seed, setup.queries, setup.size)
     if case.system == "geoxr":
