@@ -82,7 +82,7 @@ def table(runs: Runs) -> str:
     """Return a row for each case, with its ratios to TorchGeo under the same condition."""
     head = (
         f"{'data':<11}{'sampler':<8}{'w':>2}{'batch':>6}  {'loader':<24}{'rate, steady':>21}"
-        f"{'CPU ms/chip':>22}{'MB':>6}{'faster':>17}{'less CPU':>17}"
+        f"{'CPU ms/chip':>22}{'MB':>6}{'faster':>20}{'less CPU':>20}"
     )
     lines = [head]
     for case in runs:
@@ -95,7 +95,7 @@ def table(runs: Runs) -> str:
             f"{case.data:<11}{case.order:<8}{case.workers:>2}{case.batch_size:>6}  "
             f"{_loader(case):<24}{span(values(runs, case, 'rate_steady')):>21}"
             f"{span(values(runs, case, 'cpu_ms_per_chip'), 2):>22}"
-            f"{max(memory, default=0):>6.0f}{span(fast, 1):>17}{span(cheap, 1):>17}"
+            f"{max(memory, default=0):>6.0f}{span(fast, 1):>20}{span(cheap, 1):>20}"
             f"{'' if all(runs[case]) else '  FAILED'}"
         )
     return "\n".join(lines)
@@ -114,10 +114,10 @@ def _loader(case: Case) -> str:
 
 def verdicts(runs: Runs, cache_mb: float) -> str:
     """Return each required figure beside the measured one."""
-    lines = [f"{'required':<52}{'measured':>18}{'floor':>8}"]
+    lines = [f"{'required':<52}{'measured':>22}{'floor':>8}"]
     for what, measured, floor in [*_ratio_rows(runs), *_bilinear_rows(runs)]:
         good = "pass" if floor[1](statistics.median(measured), floor[0]) else "MISS"
-        lines.append(f"{what:<52}{span(measured, 1):>18}{floor[0]:>8}  {good}")
+        lines.append(f"{what:<52}{span(measured, 2):>22}{floor[0]:>8}  {good}")
     return "\n".join((*lines, *_memory_lines(runs, cache_mb)))
 
 

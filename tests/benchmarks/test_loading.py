@@ -130,10 +130,10 @@ def test_ratios_are_those_within_a_round() -> None:
     }
     said = verdicts(runs, cache_mb=0)
     assert "raw random: w0, wall" in said
-    assert "40.0 [35.0-45.0]" in said
+    assert "40.00 [35.00-45.00]" in said
     assert "MISS" not in said
     slower = {case: [figures(34, 2)], case.peer: [figures(1, 50)]}
-    assert "34.0 [34.0-34.0]      35  MISS" in verdicts(slower, cache_mb=0)
+    assert "34.00 [34.00-34.00]      35  MISS" in verdicts(slower, cache_mb=0)
     row = table(runs).splitlines()[1]
     assert "25.0 [25.0-25.0]" in row
     assert row.endswith("FAILED")
