@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,37 +33,19 @@ def plan_chips(
     if case.order == "random":
         return ds.geoxr.random_chips(size, number, seed=seed)
     if case.order == "batch":
-        return near_each_other(ds, case.batch_size, number, seed, size)
+        return ds.geoxr.random_batch_chips(size, number, batch_size=case.batch_size, seed=seed)
     plan = ds.geoxr.grid_chips(size, stride=STRIDE * size // CHIP)
     # Like TorchGeo's, the grid begins at a row of chips in the middle, not in an empty corner.
     start = min(len(plan) // 3, max(len(plan) - number, 0))
     return plan[start : start + number]
 
 
-def near_each_other(
-    ds: xr.Dataset, batch_size: int, number: int, seed: int, size: int
-) -> gx.ChipPlan:
-    """Batches of chips within 2,048 pixels of each other."""
-    reach = 2048
-    rng = np.random.default_rng(seed)
-    middles = ds.geoxr.random_chips(size, -(-number // batch_size), seed=seed)
-    corners = np.array([[chip.window.row, chip.window.col] for chip in middles])
-    corners = np.repeat(corners, batch_size, axis=0)[:number]
-    corners += rng.integers(-reach // 2, reach // 2, corners.shape)
-    return fixed_plan(ds, corners, size)
-
-
 def asked_for(ds: xr.Dataset, queries: Path, order: str, size: int) -> gx.ChipPlan:
-    """Return the chips that TorchGeo asked for, moved to the nearest whole pixels."""
+    """Return the chips that TorchGeo asked for, moved to whole pixels and into the grid."""
     rows = [json.loads(line) for line in queries.read_text(encoding="utf-8").splitlines()]
     bounds = np.array([row["bounds"] for row in rows if row["sampler"] == order])
     cols, lines = ~ds.geoxr.geobox.affine * (bounds[:, 0], bounds[:, 3])
-    return fixed_plan(ds, np.round([lines, cols]).astype("int64").T, size)
-
-
-def fixed_plan(ds: xr.Dataset, corners: np.ndarray | Sequence, size: int) -> gx.ChipPlan:
-    """Plan chips at given rows and columns (n, 2), moved inside the grid."""
     geobox = ds.geoxr.geobox
-    last = np.array(geobox.shape) - size
-    inside = np.clip(np.asarray(corners, "int64"), 0, last)
+    corners = np.round([lines, cols]).astype("int64").T
+    inside = np.clip(corners, 0, np.array(geobox.shape) - size)
     return gx.ChipPlan((Grid(geobox),), (size, size), Fixed(Spots(inside)))

@@ -42,10 +42,11 @@ What differs. geoxr warps each pixel from the exact place of its centre; TorchGe
 GDAL's choice (nearest) and resamples that (bilinear). geoxr lays all scenes over each other, so a chip
 shows whatever scene is valid; TorchGeo reads the one scene that it drew. geoxr delivers validity and
 class positions as well. TorchGeo draws in the bounding boxes of scenes, empty corners included, at any
-offset; geoxr in their footprints, at whole pixels. "peer" are geoxr's figures for the chips that
-TorchGeo asked for, moved to whole pixels. geoxr keeps decoded tiles of compressed files up to
-`geoxr.options.tile_cache` (--tile-cache), TorchGeo blocks in the cache of GDAL, 64 MB unless its script
-is told otherwise.
+offset, while it runs; geoxr where there is data, at whole pixels, before the clock starts. The chips of a
+random batch lie anywhere in a scene for TorchGeo, in a square of four chips' side for geoxr, which shares
+more of what is read. "peer" are geoxr's figures for the chips that TorchGeo asked for, moved to whole
+pixels. geoxr keeps decoded tiles of compressed files up to `geoxr.options.tile_cache` (--tile-cache),
+TorchGeo blocks in the cache of GDAL, 64 MB unless its script is told otherwise.
 """
 
 
