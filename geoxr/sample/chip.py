@@ -232,6 +232,16 @@ class _Chained:
 Picked = range | np.ndarray
 
 
+def _numbers_at(numbers: Picked, at: np.ndarray) -> np.ndarray:
+    """Numbers (n,) at some positions; a range of many millions is not written out for that."""
+    if isinstance(numbers, np.ndarray):
+        return numbers[at].astype("int64")
+    length = len(numbers)
+    if len(at) and not -length <= at.min() <= at.max() < length:
+        raise IndexError(f"A position is outside of the {length} chips of the plan.")
+    return numbers.start + np.where(at < 0, at + length, at) * numbers.step
+
+
 @dataclass(frozen=True, eq=False)
 class ChipPlan:
     """An ordered set of chips of one size: seeded, countable, picklable, unread.
@@ -307,7 +317,7 @@ class ChipPlan:
                     f"A mask of {at.shape} does not fit a plan of {len(self)} chips."
                 )
             at = np.flatnonzero(at)
-        return replace(self, picked=np.asarray(numbers)[at.astype("int64")])
+        return replace(self, picked=_numbers_at(numbers, at.astype("int64")))
 
     def __iter__(self) -> Iterator[Any]:
         yield from (
@@ -332,7 +342,8 @@ class ChipPlan:
 
     def indices(self, start: int, stop: int) -> np.ndarray:
         """Numbers (n,) of the items at positions ``start : stop``."""
-        return np.asarray(self._numbers[start : max(stop, start)], "int64")
+        numbers = self._numbers[start : max(stop, start)]
+        return _numbers_at(numbers, np.arange(len(numbers)))
 
     def spots(self, index: np.ndarray) -> Spots:
         """Where the chips of the items with these numbers are, (n * group)."""
@@ -522,5 +533,5 @@ class _Ordered:
     def take(self, index: np.ndarray) -> Spots:
         group = self.plan.group
         item, member = np.divmod(np.asarray(index, "int64"), group)
-        numbers = np.asarray(self.plan._numbers, "int64")[item]
+        numbers = _numbers_at(self.plan._numbers, item)
         return self.plan._places.take(numbers * group + member)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+import shapely.geometry
 import xarray as xr
 from affine import Affine
 
@@ -33,7 +34,7 @@ def valid_footprint(
     ds: xr.Dataset | xr.DataArray,
     *,
     within: shapely.Geometry | None = None,
-    hole: float = 0.0,
+    gap: float = 0.0,
 ) -> shapely.Geometry:
     """Polygon of what is valid in all layers, at any of their dates, in the CRS of the grid.
 
@@ -46,8 +47,8 @@ def valid_footprint(
     ds : Dataset or DataArray
     within : geometry, optional
         Part of the grid to look at, in its CRS; the smaller, the closer the look.
-    hole : float [pixel²]
-        Holes smaller than that are filled.
+    gap : float [pixel]
+        Holes, cracks and notches into which no square of that side fits are closed.
 
     Returns
     -------
@@ -71,7 +72,7 @@ def valid_footprint(
     mask, step = _look(readers, window)
     if mask.all():
         return shape
-    return shape & from_pixels(_polygon(mask, step, window, hole), geobox)
+    return shape & from_pixels(_polygon(mask, step, window, gap), geobox)
 
 
 def check_some(shape: shapely.Geometry, ds: xr.Dataset, where: str) -> shapely.Geometry:
@@ -136,7 +137,7 @@ def _seen(reader: WindowReader, window: Window, step: int) -> np.ndarray:
 _remembered = lru_cache(maxsize=32)(_seen)
 
 
-def _polygon(mask: np.ndarray, step: int, window: Window, hole: float) -> shapely.Geometry:
+def _polygon(mask: np.ndarray, step: int, window: Window, gap: float) -> shapely.Geometry:
     """Outline of the cells of a mask [pixel of the grid]."""
     from rasterio.features import shapes
 
@@ -144,8 +145,10 @@ def _polygon(mask: np.ndarray, step: int, window: Window, hole: float) -> shapel
         mask, step = _coarser(mask), 2 * step
     place = Affine.translation(window.col, window.row) @ Affine.scale(step)
     found = shapes(mask.astype("uint8"), mask=mask, connectivity=4, transform=place)
-    polygons = [_filled(shape["coordinates"], hole) for shape, _ in found]
-    merged = shapely.union_all(polygons)
+    merged = shapely.union_all([shapely.geometry.shape(shape) for shape, _ in found])
+    if gap > 0:
+        # Grown and shrunk by half of it, with square corners.
+        merged = merged.buffer(gap / 2, join_style="mitre").buffer(-gap / 2, join_style="mitre")
     # Steps of the cells along a slanted edge are not part of it.
     simpler = merged.simplify(step / 2) if step > 1 else merged
     return simpler if simpler.is_valid else shapely.make_valid(simpler)
@@ -157,8 +160,3 @@ def _coarser(mask: np.ndarray) -> np.ndarray:
     padded = np.pad(mask, ((0, height % 2), (0, width % 2)), mode="edge")
     blocks = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2)
     return blocks.sum(axis=(1, 3)) >= 2
-
-
-def _filled(rings: list[Any], hole: float) -> shapely.Polygon:
-    shell, *holes = rings
-    return shapely.Polygon(shell, [h for h in holes if shapely.Polygon(h).area >= max(hole, 1e-9)])

@@ -115,7 +115,9 @@ def size_on(
     """
     if len(nodes) == 1:
         return chip_size(size, units, nodes[0].geobox, what), nodes
-    found = {whole_pixels(size, units, node.geobox, what): node.grid.node for node in nodes}
+    found: dict[tuple[int, int], str] = {}
+    for node in nodes:
+        found.setdefault(whole_pixels(size, units, node.geobox, what), node.grid.node)
     if len(found) > 1:
         said = ", ".join(f"{h} x {w} in {node!r}" for (h, w), node in list(found.items())[:4])
         raise ChipError(

@@ -105,9 +105,8 @@ class Room:
         wanted = area_geometry(aoi, geobox)
         if wanted is not None:
             meet(data_footprint(ds), wanted, geobox)
-        hole = float(sides[0] * sides[1])
         where = "the Dataset" if wanted is None else "the area (aoi)"
-        shape = check_some(valid_footprint(ds, within=wanted, hole=hole), ds, where)
+        shape = check_some(valid_footprint(ds, within=wanted, gap=min(sides)), ds, where)
         shapes = np.array([shape], object)
         if apart:
             shapes = shapely.intersection(table_geometries(aoi, geobox), shape)

@@ -1,10 +1,7 @@
-import pickle
 from pathlib import Path
 
-import geopandas
 import numpy as np
 import pytest
-import shapely
 import xarray as xr
 from affine import Affine
 from hypothesis import given, settings
@@ -13,7 +10,6 @@ from odc.geo.geobox import GeoBox
 
 import geoxr as gx
 from geoxr.grid.coords import coords_of
-from geoxr.testing import LandsatCDL
 
 GRID = GeoBox((90, 130), Affine(10, 0, 500_000, 0, -10, 5_200_000), "EPSG:32633")
 
@@ -28,120 +24,6 @@ def covered(plan: gx.ChipPlan) -> np.ndarray:
     for chip in plan:
         seen[chip.window.slices] += 1
     return seen
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    st.integers(1, 60), st.integers(1, 60), st.integers(1, 60), st.sampled_from(["shift", "pad", "drop"])
-)  # fmt: skip
-def test_a_grid_covers_every_pixel_and_stays_inside(
-    high: int, wide: int, stride: int, edge: str
-) -> None:
-    stride = min(stride, high, wide)
-    plan = dataset().geoxr.grid_chips((high, wide), stride=stride, edge=edge)  # type: ignore[arg-type]
-    windows = [chip.window for chip in plan]
-    assert len(windows) == len(plan)
-    assert len(set(windows)) == len(windows)
-    inside = all(
-        w.row >= 0 and w.col >= 0 and w.stop[0] <= 90 and w.stop[1] <= 130 for w in windows
-    )
-    assert inside or edge == "pad"
-    if edge != "drop":
-        assert covered(plan).min() >= 1
-
-
-def test_a_grid_of_many_chips_costs_no_memory() -> None:
-    huge = GeoBox((100_000, 100_000), GRID.affine, GRID.crs)
-    plan = gx.ChipPlan(huge, (10, 10), dataset().geoxr.grid_chips(10).draw)
-    assert len(pickle.dumps(plan)) < 5000
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 1000), st.integers(5, 30))
-def test_random_chips_lie_wholly_in_the_area(seed: int, size: int) -> None:
-    left, top = 500_000, 5_200_000
-    area = shapely.Polygon(
-        [(left, top), (left + 1300, top - 200), (left + 900, top - 900), (left, top - 700)]
-    )
-    plan = dataset().geoxr.random_chips(size, 20, aoi=area, seed=seed)
-    outlines = plan.to_geodataframe().geometry
-    assert len(plan) == 20
-    assert shapely.covers(area.buffer(1e-4), outlines.to_numpy()).all()
-
-
-def test_random_chips_are_uniform_over_all_legal_places() -> None:
-    """The last legal offset is as likely as any other."""
-    plan = dataset().geoxr.random_chips((81, 121), 10_000, seed=3)
-    corners = np.array([(chip.window.row, chip.window.col) for chip in plan])
-    counts = np.histogram2d(corners[:, 0], corners[:, 1], bins=[range(11), range(11)])[0]
-    chi2 = ((counts - 100) ** 2 / 100).sum()
-    assert counts.min() > 50
-    assert chi2 < 160  # 99 degrees of freedom: mean 99, 0.01 % above 160
-
-
-def test_one_seed_fixes_the_draws_and_epochs_differ() -> None:
-    ds = dataset()
-
-    def places(plan: gx.ChipPlan) -> list[tuple[int, int]]:
-        return [(chip.window.row, chip.window.col) for chip in plan]
-
-    plan, again = (ds.geoxr.random_chips(16, 30, seed=7) for _ in range(2))
-    assert places(plan) == places(again) == places(pickle.loads(pickle.dumps(plan)))
-    assert places(plan) != places(ds.geoxr.random_chips(16, 30, seed=8))
-    assert places(plan.epoch(1)) == places(again.epoch(1)) != places(plan)
-    grid = ds.geoxr.grid_chips(16)
-    assert places(grid.epoch(1)) == places(grid)
-
-
-def test_plans_slice_add_shuffle_and_list() -> None:
-    plan = dataset().geoxr.grid_chips(30)
-    assert len(plan) == 15
-    assert [chip.index for chip in plan[3:6]] == [3, 4, 5]
-    assert plan[-1].window == plan[14].window
-    assert len(plan[:3] + plan[10:]) == 8
-    shuffled = plan.shuffle(1)
-    assert sorted(chip.index for chip in shuffled) == list(range(15))
-    assert [chip.index for chip in shuffled] != list(range(15))
-    frame = plan.to_geodataframe()
-    assert frame.crs.to_epsg() == 32633
-    assert frame.union_all().equals(shapely.box(500_000, 5_199_100, 501_300, 5_200_000))
-    assert plan[0].bounds == (500_000, 5_199_700, 500_300, 5_200_000)
-
-
-def test_chips_too_large_or_nowhere_say_so() -> None:
-    ds = dataset()
-    with pytest.raises(
-        gx.errors.ChipError, match="200 x 200 pixels do not fit into a grid of 90 x 130"
-    ):
-        ds.geoxr.random_chips(200, 1)
-    with pytest.raises(gx.errors.ChipError, match=r"positive whole number of pixels, not 0\.5"):
-        ds.geoxr.grid_chips(0.5)
-    sliver = shapely.box(500_000, 5_199_500, 500_050, 5_200_000)
-    with pytest.raises(gx.errors.ChipError, match="roomiest part of it is 50 x 5 pixels"):
-        ds.geoxr.random_chips(16, 1, aoi=sliver)
-    with pytest.raises(gx.errors.NoOverlapError, match="does not meet the data"):
-        ds.geoxr.grid_chips(16, aoi=shapely.box(0, 0, 1, 1))
-
-
-def test_an_area_may_be_in_another_crs() -> None:
-    box = shapely.box(500_000, 5_199_500, 500_600, 5_200_000)
-    frame = geopandas.GeoSeries([box], crs=32633).to_crs(4326)
-    plan = dataset().geoxr.random_chips(16, 50, aoi=frame, seed=0)
-    assert all(box.buffer(0.5).covers(shape) for shape in plan.to_geodataframe().geometry)
-
-
-def test_min_valid_leaves_out_empty_chips(farmland: LandsatCDL) -> None:
-    image = gx.open_product("landsat8-l2-sr", farmland.scenes, time="collapse", crs="auto")
-    ds = gx.merge({"image": image})
-    valid = ds["image"].geoxr.valid.values
-    for plan in (
-        ds.geoxr.random_chips(32, 60, min_valid=0.9),
-        ds.geoxr.grid_chips(32, min_valid=0.9),
-    ):
-        share = np.array([valid[chip.window.slices].mean() for chip in plan])
-        assert share.min() > 0.9 - 0.1
-    everywhere = np.array([valid[c.window.slices].mean() for c in ds.geoxr.grid_chips(32)])
-    assert everywhere.min() < 0.5
 
 
 @settings(max_examples=25, deadline=None)
@@ -213,30 +95,9 @@ def test_padded_chips_keep_their_validity(tmp_path: Path) -> None:
     assert sum(int(chip["a_valid"].sum()) for chip in chips) == 2500
 
 
-def test_min_valid_of_one_means_every_pixel() -> None:
-    data = np.ones((1, 90, 130), "float32")
-    data[:, :, 60:63] = np.nan
-    ds = xr.Dataset({"image": (("band", "y", "x"), data)}, coords=coords_of(GRID))
-    for chip in ds.geoxr.random_chips(32, 200, min_valid=1.0, seed=1):
-        assert not np.isnan(data[:, *chip.window.slices]).any()
-
-
-def test_nonsense_is_told(tmp_path: Path) -> None:
-    ds = dataset()
-    bow_tie = shapely.Polygon(
-        [(5e5, 5.2e6), (501_300, 5_199_100), (501_300, 5.2e6), (5e5, 5_199_100)]
-    )
-    assert len(ds.geoxr.random_chips(8, 5, aoi=bow_tie)) == 5
-    with pytest.raises(gx.errors.ArgumentError, match="seed must be"):
-        ds.geoxr.random_chips(8, 5, seed=-1)
-    with pytest.raises(gx.errors.ChipError, match="one number or"):
-        ds.geoxr.random_chips((8, 8, 8), 5)
+def test_blocks_smaller_than_a_pixel_are_told() -> None:
     with pytest.raises(gx.errors.ArgumentError, match="smaller than a pixel"):
-        gx.split_blocks(ds, (0.5, 0.5), block=0.5)
-
-
-def test_a_plan_without_min_valid_does_not_hold_the_data() -> None:
-    assert len(pickle.dumps(dataset().geoxr.random_chips(8, 5))) < 8000
+        gx.split_blocks(dataset(), (0.5, 0.5), block=0.5)
 
 
 @pytest.fixture
