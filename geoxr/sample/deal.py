@@ -34,7 +34,8 @@ def valid_area(ds: xr.Dataset | xr.DataArray) -> shapely.Geometry:
     NoOverlapError
         If there is nothing.
     """
-    data = valid_footprint(ds, hole=np.inf)
+    parts = [p for p in shapely.get_parts(valid_footprint(ds)) if isinstance(p, shapely.Polygon)]
+    data = shapely.union_all([shapely.Polygon(part.exterior) for part in parts])
     if data.is_empty:
         raise NoOverlapError(
             "The layers of the Dataset have no place in common where they are valid, so there is "

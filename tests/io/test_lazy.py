@@ -1,6 +1,7 @@
 """Nothing is read before it is needed, and never more at once than allowed."""
 
 import pickle
+from functools import lru_cache
 from pathlib import Path
 
 import dask
@@ -9,9 +10,13 @@ import pytest
 import xarray as xr
 
 import geoxr as gx
+from geoxr.grid.window import Window
+from geoxr.io import stacks
 from geoxr.io.gdal import GdalReader
 from geoxr.io.geotiff import GeotiffReader
 from geoxr.io.layer import LayerArray
+from geoxr.io.reader import WindowReader
+from geoxr.sample import footprint
 from geoxr.testing import LandsatCDL
 
 
@@ -24,6 +29,7 @@ def no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for reader in (GdalReader, GeotiffReader):
         monkeypatch.setattr(reader, "read", fail)
+    monkeypatch.setattr(stacks, "read_together", fail)
 
 
 def aligned(farmland: LandsatCDL) -> xr.Dataset:
@@ -34,12 +40,32 @@ def aligned(farmland: LandsatCDL) -> xr.Dataset:
 @pytest.mark.usefixtures("no_reading")
 def test_opening_aligning_and_planning_read_no_pixels(farmland: LandsatCDL) -> None:
     ds = aligned(farmland)
-    train, _ = gx.split_blocks(ds, (0.5, 0.5), block=2000, gap=200)
-    plan = ds.geoxr.random_chips(32, 10, aoi=train)
-    assert len(plan) == 10
     assert len(ds.geoxr.grid_chips(32)) > 10
     with pytest.raises(AssertionError, match="pixels were read"):
         ds["mask"].values.sum()
+    with pytest.raises(AssertionError, match="pixels were read"):
+        ds["image"].values.sum()
+
+
+def test_splitting_and_drawing_take_one_bounded_look(
+    farmland: LandsatCDL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ds = aligned(farmland)
+    looks = []
+    original = footprint._seen
+
+    def watched(reader: WindowReader, window: Window, step: int) -> np.ndarray:
+        looks.append(window.height * window.width / step**2)
+        return original(reader, window, step)
+
+    monkeypatch.setattr(footprint, "_LOOKS", 1000)
+    monkeypatch.setattr(footprint, "_FEWER", 1000)
+    monkeypatch.setattr(footprint, "_remembered", lru_cache(watched))
+    train, _ = gx.split_blocks(ds, (0.5, 0.5), block=2000, gap=200)
+    for seed in range(3):
+        assert len(ds.geoxr.random_chips(32, 10, aoi=train, seed=seed)) == 10
+    assert len(looks) == 2 * 2  # two layers, in all and in the area
+    assert max(looks) <= 1000
 
 
 @pytest.mark.usefixtures("no_reading")
