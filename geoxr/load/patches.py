@@ -92,9 +92,6 @@ def _shared(corners: np.ndarray, size: tuple[int, int]) -> list[tuple[Window, np
     number = -(-(stop - start) // _BLOCK)
     sides = -(-(stop - start) // number)
     first, last = (corners - start) // sides, (corners + np.array(size) - 1 - start) // sides
-    touched = int(((last - first + 1).prod(axis=1)).sum())
-    if touched * sides.prod() > 64 * len(corners) * size[0] * size[1]:
-        return None
     pairs = []
     for chip, ((top, left), (bottom, right)) in enumerate(zip(first, last, strict=True)):
         rows, cols = np.meshgrid(
