@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import shapely
-import shapely.geometry
 import xarray as xr
 from affine import Affine
 
@@ -34,6 +33,7 @@ def valid_footprint(
     ds: xr.Dataset | xr.DataArray,
     *,
     within: shapely.Geometry | None = None,
+    hole: float = 0.0,
     gap: float = 0.0,
 ) -> shapely.Geometry:
     """Polygon of what is valid in all layers, at any of their dates, in the CRS of the grid.
@@ -47,6 +47,8 @@ def valid_footprint(
     ds : Dataset or DataArray
     within : geometry, optional
         Part of the grid to look at, in its CRS; the smaller, the closer the look.
+    hole : float [pixel²]
+        Holes smaller than that are filled.
     gap : float [pixel]
         Holes, cracks and notches into which no square of that side fits are closed.
 
@@ -72,7 +74,7 @@ def valid_footprint(
     mask, step = _look(readers, window)
     if mask.all():
         return shape
-    return shape & from_pixels(_polygon(mask, step, window, gap), geobox)
+    return shape & from_pixels(_polygon(mask, step, window, hole, gap), geobox)
 
 
 def check_some(shape: shapely.Geometry, ds: xr.Dataset, where: str) -> shapely.Geometry:
@@ -137,7 +139,9 @@ def _seen(reader: WindowReader, window: Window, step: int) -> np.ndarray:
 _remembered = lru_cache(maxsize=32)(_seen)
 
 
-def _polygon(mask: np.ndarray, step: int, window: Window, gap: float) -> shapely.Geometry:
+def _polygon(
+    mask: np.ndarray, step: int, window: Window, hole: float, gap: float
+) -> shapely.Geometry:
     """Outline of the cells of a mask [pixel of the grid]."""
     from rasterio.features import shapes
 
@@ -145,13 +149,18 @@ def _polygon(mask: np.ndarray, step: int, window: Window, gap: float) -> shapely
         mask, step = _coarser(mask), 2 * step
     place = Affine.translation(window.col, window.row) @ Affine.scale(step)
     found = shapes(mask.astype("uint8"), mask=mask, connectivity=4, transform=place)
-    merged = shapely.union_all([shapely.geometry.shape(shape) for shape, _ in found])
+    merged = shapely.union_all([_filled(shape["coordinates"], hole) for shape, _ in found])
     if gap > 0:
         # Grown and shrunk by half of it, with square corners.
         merged = merged.buffer(gap / 2, join_style="mitre").buffer(-gap / 2, join_style="mitre")
     # Steps of the cells along a slanted edge are not part of it.
     simpler = merged.simplify(step / 2) if step > 1 else merged
     return simpler if simpler.is_valid else shapely.make_valid(simpler)
+
+
+def _filled(rings: list[Any], hole: float) -> shapely.Polygon:
+    shell, *holes = rings
+    return shapely.Polygon(shell, [ring for ring in holes if shapely.Polygon(ring).area >= hole])
 
 
 def _coarser(mask: np.ndarray) -> np.ndarray:
