@@ -23,6 +23,9 @@ from geoxr.sample.area import footprint
 
 #: Pixels that are looked at in a layer of one date, and at each of many dates.
 _LOOKS, _FEWER = 1_000_000, 62_500
+#: So many are looked at as at one of many dates where a layer is larger than this: without overviews
+#: every look may cost a tile of its own [pixel].
+_LARGE = 1 << 31
 #: Outlines between valid and invalid looks longer than this are drawn more coarsely [looks].
 _EDGES = 100_000
 #: Layers that xarray or dask would have to compute are looked at up to this size [pixel].
@@ -38,9 +41,10 @@ def valid_footprint(
 ) -> shapely.Geometry:
     """Polygon of what is valid in all layers, at any of their dates, in the CRS of the grid.
 
-    It comes from one look at evenly spaced pixels of the first band of every layer, at most about a
-    million of them, and follows their edges. Layers that cannot have invalid pixels are not read, and
-    where all that was looked at is valid, it is the outline of the data. Looks are remembered.
+    It comes from one look at evenly spaced pixels of the first band of every layer and follows their
+    edges. They are at most about a million, and 62,500 where the layer has more than two billion.
+    Layers that cannot have invalid pixels are not read, and where all that was looked at is valid, it
+    is the outline of the data. Looks are remembered.
 
     Parameters
     ----------
@@ -113,8 +117,9 @@ def _of_files(reader: WindowReader) -> bool:
 def _look(readers: tuple[WindowReader, ...], window: Window) -> tuple[np.ndarray, int]:
     """Where all readers are valid at any of their dates, one look for each ``step x step`` cell."""
     dates = max(len(reader.times or (0,)) for reader in readers)
-    looks = max(_LOOKS // dates, _FEWER)
-    step = max(int(np.ceil(np.sqrt(window.height * window.width / looks))), 1)
+    size = window.height * window.width
+    looks = max(_LOOKS // dates, _FEWER) if size <= _LARGE else _FEWER
+    step = max(int(np.ceil(np.sqrt(size / looks))), 1)
     mask = np.ones((-(-window.height // step), -(-window.width // step)), bool)
     for reader in readers:
         look: Callable[..., np.ndarray] = _remembered if _of_files(reader) else _seen

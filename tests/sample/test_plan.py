@@ -91,7 +91,7 @@ def test_plans_work_in_a_spawned_process(
 # What a plan says of itself
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     size=st.integers(1, 70),
     stride=st.integers(1, 90),
