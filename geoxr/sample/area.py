@@ -193,11 +193,6 @@ def legal_spans(
     return np.hstack([first, np.maximum(last - first + 1, 0)]).astype("int64")
 
 
-def legal_corners(part: shapely.Polygon, size: tuple[int, int], geobox: GeoBox) -> tuple[int, ...]:
-    """First row, first column, and how many rows and columns a chip in a polygon can start at."""
-    return tuple(legal_spans([part], size, geobox, "window")[0].tolist())
-
-
 def crs_units(geobox: GeoBox) -> str:
     """Name of the units of the CRS, for messages."""
     crs = parse_crs(require_crs(geobox, "The Dataset"))

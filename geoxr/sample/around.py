@@ -18,10 +18,11 @@ from geoxr.errors import ArgumentError, ChipError, MissingCRSError, NoOverlapErr
 from geoxr.grid.area import table_geometries
 from geoxr.grid.geobox import describe_bounds
 from geoxr.grid.shapes import outline, to_pixels
-from geoxr.sample.area import chip_size, footprint
+from geoxr.sample.area import Units, Within, chip_size, footprint
 from geoxr.sample.chip import ChipPlan, CornerGrid, Grid, Spots
 from geoxr.sample.grid import Edge
-from geoxr.sample.places import Places, Units, Within, as_dates, dates_in, seed_number
+from geoxr.sample.room import Room, seed_number
+from geoxr.sample.times import as_dates, dates_in
 from geoxr.typing import Area, Seed
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def chips_around(
     ArgumentError
         If a geometry is missing or empty, or an argument makes no sense.
     """
-    places = Places.of(ds, size, aoi=aoi, within=within, min_valid=min_valid, units=units)
+    places = Room.of(ds, size, aoi=aoi, within=within, min_valid=min_valid, units=units, look=False)
     geobox, sides = places.geobox, places.size
     if edge not in ("shift", "pad", "drop"):
         raise ArgumentError(f'edge is {edge!r}, but must be "shift", "pad" or "drop".')
@@ -167,7 +168,7 @@ class AroundDraw:
     jitter : (int, int) [pixel]
     room : (int, int) or None
         Last corner in the grid, where chips stay in it.
-    where : Places, optional
+    where : Room, optional
         Where they have to lie.
     """
 
@@ -177,7 +178,7 @@ class AroundDraw:
     jitter: tuple[int, int]
     seed: int
     room: tuple[int, int] | None
-    where: Places | None
+    where: Room | None
 
     def places(self, epoch: int) -> Spots:
         """Return the places of an epoch."""

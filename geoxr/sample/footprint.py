@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import shapely
-import shapely.geometry
 import xarray as xr
 from affine import Affine
 
@@ -24,6 +23,9 @@ from geoxr.sample.area import footprint
 
 #: Pixels that are looked at in a layer of one date, and at each of many dates.
 _LOOKS, _FEWER = 1_000_000, 62_500
+#: So many are looked at as at one of many dates where a layer is larger than this: without overviews
+#: every look may cost a tile of its own [pixel].
+_LARGE = 1 << 31
 #: Outlines between valid and invalid looks longer than this are drawn more coarsely [looks].
 _EDGES = 100_000
 #: Layers that xarray or dask would have to compute are looked at up to this size [pixel].
@@ -34,19 +36,23 @@ def valid_footprint(
     ds: xr.Dataset | xr.DataArray,
     *,
     within: shapely.Geometry | None = None,
+    hole: float = 0.0,
     gap: float = 0.0,
 ) -> shapely.Geometry:
     """Polygon of what is valid in all layers, at any of their dates, in the CRS of the grid.
 
-    It comes from one look at evenly spaced pixels of the first band of every layer, at most about a
-    million of them, and follows their edges. Layers that cannot have invalid pixels are not read, and
-    where all that was looked at is valid, it is the outline of the data. Looks are remembered.
+    It comes from one look at evenly spaced pixels of the first band of every layer and follows their
+    edges. They are at most about a million, and 62,500 where the layer has more than two billion.
+    Layers that cannot have invalid pixels are not read, and where all that was looked at is valid, it
+    is the outline of the data. Looks are remembered.
 
     Parameters
     ----------
     ds : Dataset or DataArray
     within : geometry, optional
         Part of the grid to look at, in its CRS; the smaller, the closer the look.
+    hole : float [pixel²]
+        Holes smaller than that are filled.
     gap : float [pixel]
         Holes, cracks and notches into which no square of that side fits are closed.
 
@@ -72,7 +78,7 @@ def valid_footprint(
     mask, step = _look(readers, window)
     if mask.all():
         return shape
-    return shape & from_pixels(_polygon(mask, step, window, gap), geobox)
+    return shape & from_pixels(_polygon(mask, step, window, hole, gap), geobox)
 
 
 def check_some(shape: shapely.Geometry, ds: xr.Dataset, where: str) -> shapely.Geometry:
@@ -111,8 +117,9 @@ def _of_files(reader: WindowReader) -> bool:
 def _look(readers: tuple[WindowReader, ...], window: Window) -> tuple[np.ndarray, int]:
     """Where all readers are valid at any of their dates, one look for each ``step x step`` cell."""
     dates = max(len(reader.times or (0,)) for reader in readers)
-    looks = max(_LOOKS // dates, _FEWER)
-    step = max(int(np.ceil(np.sqrt(window.height * window.width / looks))), 1)
+    size = window.height * window.width
+    looks = max(_LOOKS // dates, _FEWER) if size <= _LARGE else _FEWER
+    step = max(int(np.ceil(np.sqrt(size / looks))), 1)
     mask = np.ones((-(-window.height // step), -(-window.width // step)), bool)
     for reader in readers:
         look: Callable[..., np.ndarray] = _remembered if _of_files(reader) else _seen
@@ -137,7 +144,9 @@ def _seen(reader: WindowReader, window: Window, step: int) -> np.ndarray:
 _remembered = lru_cache(maxsize=32)(_seen)
 
 
-def _polygon(mask: np.ndarray, step: int, window: Window, gap: float) -> shapely.Geometry:
+def _polygon(
+    mask: np.ndarray, step: int, window: Window, hole: float, gap: float
+) -> shapely.Geometry:
     """Outline of the cells of a mask [pixel of the grid]."""
     from rasterio.features import shapes
 
@@ -145,13 +154,18 @@ def _polygon(mask: np.ndarray, step: int, window: Window, gap: float) -> shapely
         mask, step = _coarser(mask), 2 * step
     place = Affine.translation(window.col, window.row) @ Affine.scale(step)
     found = shapes(mask.astype("uint8"), mask=mask, connectivity=4, transform=place)
-    merged = shapely.union_all([shapely.geometry.shape(shape) for shape, _ in found])
+    merged = shapely.union_all([_filled(shape["coordinates"], hole) for shape, _ in found])
     if gap > 0:
         # Grown and shrunk by half of it, with square corners.
         merged = merged.buffer(gap / 2, join_style="mitre").buffer(-gap / 2, join_style="mitre")
     # Steps of the cells along a slanted edge are not part of it.
     simpler = merged.simplify(step / 2) if step > 1 else merged
     return simpler if simpler.is_valid else shapely.make_valid(simpler)
+
+
+def _filled(rings: list[Any], hole: float) -> shapely.Polygon:
+    shell, *holes = rings
+    return shapely.Polygon(shell, [ring for ring in holes if shapely.Polygon(ring).area >= hole])
 
 
 def _coarser(mask: np.ndarray) -> np.ndarray:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoxr.errors import ArgumentError, ChipError
+from geoxr.grid.adopt import adopt
 from geoxr.grid.area import area_geometry
 from geoxr.sample.area import Within, check_within, inside, pixel_parts
 from geoxr.sample.chip import Fixed, Spots
-from geoxr.sample.nodes import Layers, check_area, nodes_like
+from geoxr.sample.iterate import check_plan, node_of
+from geoxr.sample.nodes import Layers, check_area
 from geoxr.sample.validity import check_min_valid, valid_share
 from geoxr.typing import Area
 
@@ -88,14 +90,15 @@ def _in_area(plan: ChipPlan, aoi: Area, within: Within) -> Test:
 
 
 def _valid(plan: ChipPlan, ds: Layers, min_valid: float) -> Test:
-    nodes = nodes_like(ds, plan.grids)
+    check_plan(ds, plan)
+    layers = [adopt(node_of(ds, grid.node)) for grid in plan.grids]
 
     def test(spots: Spots) -> tuple[np.ndarray, float]:
         share = np.zeros(len(spots))
-        for number, mine in _by_grid(spots, len(nodes)):
+        for number, mine in _by_grid(spots, len(layers)):
             times = None if spots.times is None else spots.times[mine]
             share[mine] = valid_share(
-                nodes[number].ds, spots.corners[mine], plan.size, times, exact=min_valid == 1
+                layers[number], spots.corners[mine], plan.size, times, exact=min_valid == 1
             )[0]
         return share >= min_valid, float(share.max(initial=0.0))
 

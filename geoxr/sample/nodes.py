@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from geoxr.errors import ArgumentError, ChipError, GridError, NoOverlapError
+from geoxr.errors import ArgumentError, ChipError, NoOverlapError
 from geoxr.grid.adopt import adopt
 from geoxr.grid.crs import crs_name, same_crs
-from geoxr.grid.geobox import bounds, geobox_of, same_grid
+from geoxr.grid.geobox import bounds, geobox_of
 from geoxr.io.dataset import layer_names
 from geoxr.sample.area import chip_size, whole_pixels
 from geoxr.sample.chip import Grid
@@ -65,31 +65,6 @@ def nodes_of(data: Layers) -> list[Node]:
     if not nodes:
         raise ArgumentError("No node of the DataTree has a variable with the dimensions y and x.")
     return nodes
-
-
-def nodes_like(data: Layers, grids: Sequence[Grid]) -> list[Node]:
-    """Return the nodes that a plan with these grids was made for.
-
-    Raises
-    ------
-    GridError
-        If one is not there, or has another grid.
-    """
-    nodes = {node.grid.node: node for node in nodes_of(data)}
-    for grid in grids:
-        if grid.node not in nodes:
-            raise GridError(
-                f"The plan lies in {grid.node or 'a Dataset'!r}, but the data has {sorted(nodes)}. Use "
-                f"the data that the plan was made for."
-            )
-        here = nodes[grid.node].geobox
-        if not same_grid(here, grid.geobox):
-            raise GridError(
-                f"The plan was made for a grid of {grid.geobox.height} x {grid.geobox.width} pixels, "
-                f"the data has {here.height} x {here.width} (or lies elsewhere). Use the data that the "
-                f"plan was made for."
-            )
-    return [nodes[grid.node] for grid in grids]
 
 
 def check_area(geoboxes: Sequence[GeoBox], aoi: Area | None) -> None:

@@ -39,6 +39,9 @@ def random_chips(
 ) -> ChipPlan:
     """Draw chips uniformly over all places where a chip lies wholly in valid footprint and area.
 
+    The footprint is the polygon of what is valid at any date, from one coarse look at the data; gaps
+    too narrow for a chip count as valid. See `geoxr.sample.footprint.valid_footprint`.
+
     Parameters
     ----------
     ds : Dataset or DataTree

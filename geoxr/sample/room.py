@@ -18,6 +18,7 @@ from geoxr.sample.area import (
     Units,
     Within,
     check_within,
+    chip_area,
     chip_size,
     inside,
     inside_own,
@@ -31,6 +32,9 @@ from geoxr.sample.footprint import check_some, valid_footprint
 from geoxr.sample.pool import Pool
 from geoxr.sample.validity import check_min_valid, valid_fraction
 from geoxr.typing import Area, Seed
+
+#: Chips refused in a row before giving up.
+_PATIENCE = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +75,11 @@ class Room:
         within: Within = "window",
         min_valid: float = 0.0,
         units: Units = "pixels",
+        look: bool = True,
     ) -> Room:
         """Check what a user asks for, and look where the data is valid.
+
+        Without `look` chips may lie wherever there are files.
 
         Raises
         ------
@@ -84,7 +91,10 @@ class Room:
         sides = chip_size(size, units, geobox_of(ds))
         check_min_valid(min_valid)
         check_within(within)
-        return cls.around(ds, sides, aoi, within=within, min_valid=min_valid)
+        if look:
+            return cls.around(ds, sides, aoi, within=within, min_valid=min_valid)
+        good = ds if min_valid > 0 else None
+        return cls(geobox_of(ds), sides, tuple(chip_area(ds, aoi)), within, min_valid, good)
 
     @classmethod
     def around(
@@ -184,6 +194,30 @@ class Room:
         keep = drawn.sure.copy()
         keep[~keep] = self.lie_in(drawn.corners[~keep], drawn.part[~keep])
         return drawn.corners[keep]
+
+    def draw(self, rng: np.random.Generator, number: int) -> np.ndarray:
+        """Draw corners (n, 2) uniformly over all that `hold`.
+
+        Raises
+        ------
+        ChipError
+            If there are (almost) none.
+        """
+        found = [np.empty((0, 2), "int64")]
+        missing, refused = number, 0
+        while missing > 0:
+            corners = self.propose(rng, 2 * missing)
+            corners = corners[self.hold(corners)][:missing]
+            found.append(corners)
+            refused = 0 if len(corners) else refused + 2 * missing
+            missing -= len(corners)
+            if refused > _PATIENCE:
+                raise ChipError(
+                    f"Only {number - missing} of {number} chips of {self.size[0]} x {self.size[1]} "
+                    f"pixels were found: (almost) none has {self.min_valid:.0%} valid pixels. Make "
+                    f"min_valid or size smaller, or choose another area."
+                )
+        return np.concatenate(found)
 
 
 def no_room(rooms: list[Room] | tuple[Room, ...]) -> ChipError:

@@ -27,7 +27,7 @@ from geoxr.sample.deal import (
     valid_area,
     without,
 )
-from geoxr.sample.places import seed_number
+from geoxr.sample.room import seed_number
 from geoxr.typing import Seed
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from geoxr.sample.deal import (
     least_gap,
     valid_area,
 )
-from geoxr.sample.places import seed_number
+from geoxr.sample.room import seed_number
 from geoxr.typing import Seed
 
 if TYPE_CHECKING:

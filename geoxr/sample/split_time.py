@@ -11,7 +11,7 @@ import xarray as xr
 
 from geoxr.errors import ArgumentError, GridError, NoOverlapError
 from geoxr.sample.deal import check_fractions
-from geoxr.sample.places import as_dates
+from geoxr.sample.times import as_dates
 
 #: First and last date of a split; both belong to it.
 Interval = tuple[pd.Timestamp, pd.Timestamp]

@@ -17,9 +17,11 @@ from geoxr.grid.geobox import extent
 from geoxr.grid.meaning import classes_of
 from geoxr.io.parallel import run_all
 from geoxr.io.reader import WindowReader
+from geoxr.sample.area import Units, Within
 from geoxr.sample.chip import ChipPlan, Grid, Spots
 from geoxr.sample.class_index import ClassIndex, class_index, label_reader
-from geoxr.sample.places import Places, Units, Within, check_length, dates_in, seed_number
+from geoxr.sample.room import Room, check_length, seed_number
+from geoxr.sample.times import dates_in
 from geoxr.typing import Area, PathLike, Seed
 
 #: Weights of classes: even, by their pixels, or one's own by code or name.
@@ -95,7 +97,7 @@ def stratified_chips(
         If no chip that holds a class of `weights` fits into the area. Of "balanced" and "natural" such
         a class is left out, with a warning.
     """
-    places = Places.of(ds, size, aoi=aoi, within=within, min_valid=min_valid, units=units)
+    places = Room.of(ds, size, aoi=aoi, within=within, min_valid=min_valid, units=units, look=False)
     length, number = check_length(length), seed_number(seed)
     reader = label_reader(ds, by)
     dates = dates_in(ds, toi)
@@ -214,7 +216,7 @@ class StratifiedDraw:
         Dates of all chips, where the labels have none.
     """
 
-    where: Places
+    where: Room
     reader: WindowReader
     index: ClassIndex
     codes: tuple[int, ...]
@@ -299,7 +301,7 @@ def _cell(draw: StratifiedDraw, cell: int) -> tuple[int, int, int, np.ndarray, n
 
 
 def _around(
-    where: Places, pixels: np.ndarray, rng: np.random.Generator
+    where: Room, pixels: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw a chip around each pixel; returns corners (n, 2) and whether they are legal (n,)."""
     size, room = np.array(where.size), np.array(where.geobox.shape) - where.size

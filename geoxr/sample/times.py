@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,3 +157,17 @@ def compact(times: np.ndarray, keep: np.ndarray) -> np.ndarray:
     order = np.argsort(~keep, axis=1, kind="stable")
     kept = np.where(np.take_along_axis(keep, order, 1), np.take_along_axis(times, order, 1), -1)
     return kept[:, : max(int(keep.sum(axis=1).max(initial=1)), 1)]
+
+
+def as_dates(values: Iterable[Any], what: str) -> pd.DatetimeIndex:
+    """Read dates in any form pandas knows, as UTC without zone; text as ISO 8601.
+
+    Raises
+    ------
+    ArgumentError
+        If one is no date.
+    """
+    try:
+        return pd.to_datetime(list(values), utc=True, format="ISO8601").tz_localize(None)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"{what} holds something that is no date: {error}.") from error

@@ -11,9 +11,10 @@ import xarray as xr
 
 from geoxr.errors import ArgumentError, ChipError
 from geoxr.grid.geobox import resolution
-from geoxr.sample.area import crs_units
+from geoxr.sample.area import Units, Within, crs_units
 from geoxr.sample.chip import ChipPlan, Grid, Spots
-from geoxr.sample.places import Places, Units, Within, check_length, dates_in, seed_number
+from geoxr.sample.room import Room, check_length, seed_number
+from geoxr.sample.times import dates_in
 from geoxr.typing import Area, Seed
 
 #: Neighbours and distant chips drawn for an anchor before it is drawn again.
@@ -81,7 +82,7 @@ def triplet_chips(
     Jean, Wang, Samar, Azzari, Lobell and Ermon, "Tile2Vec: Unsupervised representation learning for
     spatially distributed data", AAAI 2019, doi:10.1609/aaai.v33i01.33013967.
     """
-    places = Places.of(ds, size, aoi=aoi, within=within, min_valid=min_valid, units=units)
+    places = Room.of(ds, size, aoi=aoi, within=within, min_valid=min_valid, units=units)
     geobox = places.geobox
     if not min(resolution(geobox)) <= near <= far < np.inf:
         raise ArgumentError(
@@ -105,7 +106,7 @@ def triplet_chips(
 class TripletDraw:
     """Draws of anchors, neighbours and distant chips, anew for every epoch."""
 
-    where: Places
+    where: Room
     length: int
     near: float
     far: float
@@ -185,14 +186,14 @@ def _distant(
     return drawn, good & (_distance(draw.where, anchors, drawn) > draw.far)
 
 
-def _distance(where: Places, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def _distance(where: Room, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Distance between chips given by their corners (n, 2) [CRS units]."""
     a = where.geobox.affine
     rows, cols = (second - first).T
     return np.hypot(a.a * cols + a.b * rows, a.d * cols + a.e * rows)
 
 
-def _widest(where: Places) -> float:
+def _widest(where: Room) -> float:
     """No two places are further apart than this [CRS units]."""
     spans = where.spans()
     spans = spans[(spans[:, 2:] > 0).all(axis=1)]

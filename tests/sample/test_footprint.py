@@ -14,7 +14,10 @@ from rasterio.features import rasterize
 
 import geoxr as gx
 from geoxr.grid.coords import coords_of
+from geoxr.grid.window import Window
+from geoxr.io.dataset import layer_reader
 from geoxr.io.geotiff import GeotiffReader
+from geoxr.sample import footprint
 from geoxr.sample.footprint import valid_footprint
 from geoxr.testing import write_geotiff
 
@@ -31,7 +34,7 @@ def burnt(shape: shapely.Geometry, grid: GeoBox) -> np.ndarray:
     return rasterize([shape], tuple(grid.shape), transform=grid.affine).astype(bool)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), cell=st.integers(1, 12))
 def test_it_is_every_valid_pixel_of_a_small_layer(
     masked: Make, grid: GeoBox, seed: int, cell: int
@@ -68,6 +71,10 @@ def test_gaps_narrower_than_a_chip_are_closed(masked: Make, grid: GeoBox) -> Non
     np.testing.assert_array_equal(burnt(valid_footprint(masked(valid), gap=12), grid), expected)
     assert len(masked(valid).geoxr.random_chips(12, 20)) == 20
     np.testing.assert_array_equal(burnt(valid_footprint(masked(valid)), grid), valid)
+    filled = valid.copy()
+    filled[20:26, 30:36] = True
+    filled[5::10, 60:] = valid[5::10, 60:]
+    np.testing.assert_array_equal(burnt(valid_footprint(masked(valid), hole=40), grid), filled)
 
 
 def test_random_chips_are_uniform_over_what_is_valid(
@@ -125,6 +132,17 @@ def test_a_large_file_is_looked_at_coarsely_and_once(
     assert near.area == pytest.approx(
         (exact & shapely.box(500_000, 5_195_000, 505_000, 5_200_000)).area, rel=2e-3
     )
+
+
+def test_few_pixels_are_looked_at_of_very_large_layers(
+    scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(footprint, "_LARGE", 1_000_000)
+    ds = gx.merge({"image": gx.open_raster(scene)})
+    mask, step = footprint._look((layer_reader(ds, "image"),), Window(0, 0, 3000, 3000))
+    assert (mask.shape, step) == ((250, 250), 12)
+    shape = valid_footprint(ds)
+    assert shape.area == pytest.approx(900e6 * (2900 / 3000 - 0.125), rel=0.02)
 
 
 def test_nothing_is_read_where_nothing_can_be_missing(

@@ -39,7 +39,7 @@ def area(*windows: tuple[int, int, int, int]) -> shapely.Geometry:
 edges = st.sampled_from(["shift", "pad", "drop"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(high=st.integers(1, 60), wide=st.integers(1, 60), y=st.integers(1, 60), x=st.integers(1, 60),
        edge=edges)  # fmt: skip
 def test_a_grid_covers_every_pixel_and_stays_inside(

@@ -197,6 +197,41 @@ def test_a_density_in_another_crs_is_looked_up_where_chips_are(
     assert counts.max() < 260
 
 
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1000), crs=st.sampled_from([32633, 3035, 4326]), res=st.floats(3, 300))
+def test_no_weight_in_a_cell_is_above_its_bound(
+    whole: Make, seed: int, crs: int, res: float
+) -> None:
+    ds = whole()
+    left, bottom, right, top = (
+        geopandas.GeoSeries([shapely.box(*ds.geoxr.bounds)], crs=32633).to_crs(crs).total_bounds
+    )
+    step = res / 100_000 if crs == 4326 else res
+    shape = (int((top - bottom) / step) + 1, int((right - left) / step) + 1)
+    fine = GeoBox(shape, Affine(step, 0, left, 0, -step, top), crs)
+    values = np.random.default_rng(seed).random(shape)
+    weights = xr.DataArray(values, dims=("y", "x"), coords=coords_of(fine))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("geoxr.sample.weights._CELLS", 20)  # cells of many corners
+        terms = ds.geoxr.random_chips((11, 20), 5, weights=weights).draw.terms
+    pool, density = terms._weighed
+    cells = pool.cells
+    for at in np.random.default_rng(seed).integers(0, len(cells), 50):
+        row, col = np.mgrid[: cells.rows[at], : cells.cols[at]]
+        places = np.stack(
+            [(cells.row[at] + row).ravel() + 5.5, (cells.col[at] + col).ravel() + 10], 1
+        )
+        assert density.at(ds.geoxr.geobox, places).max() <= density.bounds[at]
+
+
+def test_a_density_without_data_is_zero(whole: Make, grid: GeoBox, corners_of: Corners) -> None:
+    values = np.ones(grid.shape, "float32")
+    values[:, :100] = np.nan
+    weights = xr.DataArray(values, dims=("y", "x"), coords=coords_of(grid))
+    corners = corners_of(whole().geoxr.random_chips(8, 200, weights=weights))
+    assert corners[:, 1].min() + 4 >= 100
+
+
 def test_a_density_of_a_few_pixels_far_apart_is_drawn_fast(corners_of: Corners) -> None:
     large = GeoBox((40_000, 50_000), Affine(10, 0, 500_000, 0, -10, 5_200_000), "EPSG:32633")
     import dask.array

@@ -72,6 +72,19 @@ def test_nodes_have_chips_by_their_ground_area(zones: xr.DataTree) -> None:
     assert ground_area(feet) == pytest.approx(100 * 0.3048006096**2, rel=1e-6)
 
 
+def test_chips_of_nodes_are_read_and_fed(zones: xr.DataTree) -> None:
+    plan = zones.geoxr.random_chips(16, 12, seed=1)
+    for chip, part in zip(plan, zones.geoxr.iter_chips(plan), strict=True):
+        source = zones[chip.node].to_dataset()["image"].values[:, *chip.window.slices]
+        np.testing.assert_array_equal(part["image"], source)
+        assert part.geoxr.bounds == pytest.approx(chip.bounds)
+    [batch] = zones.geoxr.to_torch(plan, batch_size=12, threads=0)
+    for at, chip in enumerate(plan):
+        source = zones[chip.node].to_dataset()["image"].values[:, *chip.window.slices]
+        np.testing.assert_array_equal(batch["image"][at], source)
+        np.testing.assert_allclose(batch["bounds"][at], chip.bounds)
+
+
 def test_batches_stay_on_one_node(zones: xr.DataTree) -> None:
     plan = zones.geoxr.random_batch_chips(16, 400, batch_size=20, spread=20)
     for at in range(0, 400, 20):
