@@ -89,9 +89,11 @@ class ChipLoader:
         return -(-chips // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
+        # An epoch is begun when its first batch is asked for: Lightning makes iterators only to see
+        # whether it can.
         run = _Run(self._epoch, self._first, LoaderStats(self._epoch))
         self._epoch, self._first, self._run = self._epoch + 1, 0, run
-        return self._batches(run)
+        yield from self._batches(run)
 
     def stats(self) -> LoaderStats:
         """What the epoch that was begun last delivered so far, and what it took.
