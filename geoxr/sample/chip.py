@@ -307,7 +307,11 @@ class ChipPlan:
                     f"A mask of {at.shape} does not fit a plan of {len(self)} chips."
                 )
             at = np.flatnonzero(at)
-        return replace(self, picked=np.asarray(numbers)[at.astype("int64")])
+        if at.ndim != 1 or (at.size and at.dtype.kind not in "iu"):
+            raise ArgumentError(
+                f"Chips are picked by a number, a slice, a list of numbers or a mask, not by {item!r}."
+            )
+        return replace(self, picked=_at(numbers, at), together=1)
 
     def __iter__(self) -> Iterator[Any]:
         yield from (
@@ -327,7 +331,9 @@ class ChipPlan:
                 f"added: a loader makes batches of one shape."
             )
         draw = Chain((_Part(self), _Part(other)))
-        together = self.together if self.together == other.together else 1
+        # The first batch of the other begins where the last of this one ends.
+        whole = self.together == other.together and len(self) % self.together == 0
+        together = self.together if whole else 1
         return ChipPlan(self.grids, self.size, draw, group=self.group, together=together)
 
     def indices(self, start: int, stop: int) -> np.ndarray:
@@ -353,13 +359,17 @@ class ChipPlan:
         return chips
 
     def shuffle(self, seed: int) -> ChipPlan:
-        """Return the same chips in an order fixed by `seed`; chips drawn as a batch stay one."""
+        """Return the same chips in an order fixed by `seed`.
+
+        Chips drawn as a batch stay one, and a last batch that has fewer stays the last.
+        """
         rng = np.random.default_rng(seed)
         if self.together == 1:
             return self[rng.permutation(len(self))]
-        blocks = rng.permutation(-(-len(self) // self.together))
+        blocks = rng.permutation(len(self) // self.together)
         order = (blocks[:, None] * self.together + np.arange(self.together)).ravel()
-        return self[order[order < len(self)]]
+        rest = np.arange(order.size, len(self))
+        return replace(self[np.concatenate([order, rest])], together=self.together)
 
     def epoch(self, number: int) -> ChipPlan:
         """Return fresh draws for another epoch; a grid stays as it is."""
@@ -495,6 +505,18 @@ class ChipPlan:
         )
 
 
+def _at(numbers: Picked, positions: np.ndarray) -> np.ndarray:
+    """Numbers at some positions, without a list of all of them."""
+    positions = positions.astype("int64")
+    if not isinstance(numbers, range):
+        return numbers[positions]
+    size = len(numbers)
+    beyond = positions[(positions < -size) | (positions >= size)]
+    if len(beyond):
+        raise IndexError(f"A plan of {size} chips has none at position {beyond[0]}.")
+    return numbers.start + np.where(positions < 0, positions + size, positions) * numbers.step
+
+
 def _percent(share: float) -> str:
     """Write a share so that little is not nothing, and nearly all not all."""
     if 0 < share < 0.001:
@@ -504,12 +526,12 @@ def _percent(share: float) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """A plan as part of another: its chips in its order, drawn anew with the epoch of the whole."""
+    """A plan as part of another: its chips in its order, its epochs counted on from its own."""
 
     plan: ChipPlan
 
     def places(self, epoch: int) -> Places:
-        return _Ordered(self.plan.epoch(epoch))
+        return _Ordered(self.plan.epoch(self.plan.number + epoch))
 
 
 @dataclass(frozen=True, eq=False)
@@ -522,5 +544,5 @@ class _Ordered:
     def take(self, index: np.ndarray) -> Spots:
         group = self.plan.group
         item, member = np.divmod(np.asarray(index, "int64"), group)
-        numbers = np.asarray(self.plan._numbers, "int64")[item]
+        numbers = _at(self.plan._numbers, item)
         return self.plan._places.take(numbers * group + member)
