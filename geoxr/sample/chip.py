@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
@@ -109,13 +110,26 @@ class Spots:
             )
         if any(part.times is not None for part in parts):
             if any(part.times is None and len(part) for part in parts):
-                raise ArgumentError("Chips with all dates and chips with some cannot be one plan.")
-            listed = [part.times for part in parts if part.times is not None]
-            most = max(dates.shape[1] for dates in listed)
-            times = np.concatenate(
-                [np.pad(d, ((0, 0), (0, most - d.shape[1])), constant_values=-1) for d in listed]
-            )
+                raise ArgumentError(
+                    "Chips with all dates and chips with some cannot be one plan. Name all dates of the "
+                    "first: steps=ds.sizes['time']."
+                )
+            most = max(part.steps or 0 for part in parts)
+            listed = [part.padded(most).times for part in parts]
+            times = np.concatenate([dates for dates in listed if dates is not None])
         return cls(corners, grids, times)
+
+    @property
+    def steps(self) -> int | None:
+        """Dates of a chip, padding included; None for all."""
+        return None if self.times is None else self.times.shape[1]
+
+    def padded(self, steps: int | None) -> Spots:
+        """Return the same with so many dates for each chip, or as they are where they have more."""
+        if self.times is None or steps is None or self.times.shape[1] >= steps:
+            return self
+        missing = (0, 0), (0, steps - self.times.shape[1])
+        return replace(self, times=np.pad(self.times, missing, constant_values=-1))
 
     def take(self, index: np.ndarray) -> Spots:
         """Some of them."""
@@ -225,7 +239,15 @@ class _Chained:
             order.append(mine)
         if not found:
             return self.parts[0].take(index)
-        return Spots.join(found).take(np.argsort(np.concatenate(order)))
+        spots = Spots.join(found).take(np.argsort(np.concatenate(order)))
+        # Chips have as many dates whichever are asked for, so that batches have one shape.
+        return spots if spots.times is None else spots.padded(self._steps)
+
+    @cached_property
+    def _steps(self) -> int:
+        """Dates of a chip of the part where they are most."""
+        first = np.zeros(1, "int64")
+        return max(part.take(first).steps or 0 for part in self.parts if len(part))
 
 
 #: Numbers of the chips of a plan, in order: all, some evenly spaced ones, or a list.
@@ -330,6 +352,8 @@ class ChipPlan:
                 f"Plans of different grids or sizes ({self.size} and {other.size} pixels) cannot be "
                 f"added: a loader makes batches of one shape."
             )
+        if len(self) and len(other):  # a sum of chips with all dates and chips with some raises
+            Spots.join([plan.spots(plan.indices(0, 1)) for plan in (self, other)])
         draw = Chain((_Part(self), _Part(other)))
         # The first batch of the other begins where the last of this one ends.
         whole = self.together == other.together and len(self) % self.together == 0

@@ -8,7 +8,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 import geoxr as gx
-from geoxr.errors import ArgumentError
+from geoxr.errors import ArgumentError, GridError
 from geoxr.grid.coords import coords_of
 from geoxr.sample.chip import CornerGrid, Grid
 
@@ -97,3 +97,40 @@ def test_plans_know_when_their_batches_are_broken_up() -> None:
     assert plan[4:].together == 4
     assert plan[3:].together == 1
     assert replace(plan, together=1).shuffle(0).together == 1
+
+
+def series(dates: int = 5) -> xr.Dataset:
+    data = np.ones((dates, 1, *GRID.shape), "float32")
+    times = np.datetime64("2020-01-01", "ns") + np.arange(dates) * np.timedelta64(30, "D")
+    coords = {**coords_of(GRID), "time": times}
+    return xr.Dataset({"image": (("time", "band", "y", "x"), data)}, coords=coords)
+
+
+def test_chips_of_a_sum_have_as_many_dates_whichever_are_asked_for() -> None:
+    ds = series()
+    two, three = (ds.geoxr.random_chips(10, 6, steps=n, seed=n) for n in (2, 3))
+    both = two + three
+    assert [chip.times for chip in both] == [
+        *[(*chip.times, -1) for chip in two], *[chip.times for chip in three]
+    ]  # fmt: skip
+    assert both[0].times == (*two[0].times, -1)
+    assert (both[:3] + three[:1])[1].times == (*two[1].times, -1)
+
+
+def test_chips_with_all_dates_and_chips_with_some_are_not_added() -> None:
+    ds = series()
+    every, some = ds.geoxr.grid_chips(30), ds.geoxr.grid_chips(30, steps=2)
+    with pytest.raises(ArgumentError, match="all dates of the first: steps=ds.sizes"):
+        every + some
+    assert len(every[:0] + some) == len(some)
+
+
+def test_a_plan_for_dates_that_are_gone_is_told_before_anything_is_read() -> None:
+    ds = series()
+    plan = ds.geoxr.random_chips(10, 6, toi=("2020-03", "2020-05"))
+    shorter = ds.isel(time=[0, 1])
+    for use in (shorter.geoxr.to_torch, lambda p: next(shorter.geoxr.iter_chips(p))):
+        with pytest.raises(GridError, match="of 2 dates. It was made for another Dataset"):
+            use(plan)
+    with pytest.raises(GridError, match="of 0 dates"):
+        dataset().geoxr.to_torch(plan)
