@@ -120,7 +120,7 @@ def test_chips_of_a_sum_have_as_many_dates_whichever_are_asked_for() -> None:
 def test_chips_with_all_dates_and_chips_with_some_are_not_added() -> None:
     ds = series()
     every, some = ds.geoxr.grid_chips(30), ds.geoxr.grid_chips(30, steps=2)
-    with pytest.raises(ArgumentError, match="all dates of the first: steps=ds.sizes"):
+    with pytest.raises(ArgumentError, match=r"all dates of the first: steps=ds\.sizes"):
         every + some
     assert len(every[:0] + some) == len(some)
 
@@ -130,7 +130,17 @@ def test_a_plan_for_dates_that_are_gone_is_told_before_anything_is_read() -> Non
     plan = ds.geoxr.random_chips(10, 6, toi=("2020-03", "2020-05"))
     shorter = ds.isel(time=[0, 1])
     for use in (shorter.geoxr.to_torch, lambda p: next(shorter.geoxr.iter_chips(p))):
-        with pytest.raises(GridError, match="of 2 dates. It was made for another Dataset"):
+        with pytest.raises(GridError, match=r"of 2 dates\. It was made for another Dataset"):
             use(plan)
     with pytest.raises(GridError, match="of 0 dates"):
         dataset().geoxr.to_torch(plan)
+
+
+def test_chips_that_need_one_grid_say_so_for_a_tree() -> None:
+    tree = xr.DataTree.from_dict({"/scene": dataset()})
+    with pytest.raises(ArgumentError, match="Plan them on a node"):
+        tree.geoxr.triplet_chips(10, 2, near=100, far=200)
+    with pytest.raises(ArgumentError, match="Plan them on a node"):
+        tree.geoxr.chips_around([GRID.extent.geom.centroid], 10)
+    with pytest.raises(ArgumentError, match="Plan them on a node"):
+        tree.geoxr.stratified_chips(10, 2, by="image")
