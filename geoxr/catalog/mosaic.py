@@ -166,6 +166,9 @@ class Mosaic:
         scene = self.scenes.reader(int(hit))
         if scene is None or scene.dtype != out.dtype or repr(scene.nodata) != repr(self.nodata):
             return False
+        # Below a mask, and beside NaN, a scene may have other numbers than the mosaic has there.
+        if scene.masked or scene.dtype.kind in "fc":
+            return False
         scene.read(window, out, valid, bands=bands, times=times, step=step)
         return True
 

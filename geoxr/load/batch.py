@@ -93,7 +93,7 @@ def _named(
         error.add_note(f"It is in {where}.")
         raise error
     named = ChipReadError(
-        f"Reading {where} failed: {error} Pass on_error='skip' to draw others instead of such chips.",
+        f"Reading {where} failed: {error} A loader made with on_error='skip' reads others instead.",
         number,
     )
     named.__cause__ = error

@@ -152,9 +152,10 @@ class ChipLoader:
         )  # fmt: skip
         starts = range(run.position * self.batch_size, len(plan), self.batch_size)
         redraw = self._redraw(run, plan) if settings.on_error == "skip" else None
+        pool = self._pool = self._pool.shaped(self._recipe.shapes(plan, self.batch_size))
 
         def read(start: int, halted: Callable[[], bool]) -> Arrays:
-            arrays, index = self._pool.take(), plan.indices(start, start + self.batch_size)
+            arrays, index = pool.take(), plan.indices(start, start + self.batch_size)
             with _tiles(keep=settings.keep_tiles):
                 self._recipe.fill_batch(arrays, plan, index, redraw, halted)
             return self._recipe.finish(arrays, plan, len(index))

@@ -59,6 +59,12 @@ class Pool:
         # Taken from and put into without a lock: a lease may end in the middle of anything.
         self._free: deque[np.ndarray] = deque(maxlen=keep)
 
+    def shaped(self, shapes: Shapes) -> Pool:
+        """Return a pool for batches of a shape: this one, if it is that."""
+        if shapes == self._shapes:
+            return self
+        return Pool(shapes, self._free.maxlen or 0, self._make)
+
     def take(self) -> dict[str, np.ndarray]:
         """Return arrays to fill."""
         try:

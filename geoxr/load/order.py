@@ -32,7 +32,7 @@ def ordered(plan: ChipPlan, epoch: int, *, shuffle: bool, seed: int, shard: bool
     Shuffling and dealing out keep chips together that were drawn as a batch. So that all processes
     get equally many, the first chips are dealt out again at the end.
     """
-    plan = plan.epoch(epoch)
+    plan = plan.epoch(plan.number + epoch)  # the plan may be that of a later epoch
     if shuffle:
         plan = plan.shuffle(_mixed(seed, epoch))
     rank, ranks = world()

@@ -150,7 +150,7 @@ def chips_around(
         None if edge == "pad" else (int(room[0]), int(room[1])), places if limited else None,
     )  # fmt: skip
     picked = None if kept.all() else np.flatnonzero(kept)
-    return ChipPlan((Grid(geobox),), sides, draw, picked=picked)
+    return ChipPlan((Grid.of(ds),), sides, draw, picked=picked)
 
 
 @dataclass(frozen=True, eq=False)

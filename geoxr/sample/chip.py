@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
+import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from geoxr.errors import ArgumentError
 from geoxr.grid.crs import crs_name
-from geoxr.grid.geobox import crop
+from geoxr.grid.geobox import crop, geobox_of
 from geoxr.grid.window import Window
 
 if TYPE_CHECKING:
@@ -63,10 +65,20 @@ class Grid:
     geobox : GeoBox
     node : str
         Path of the node; empty for a Dataset.
+    dates : tuple of numpy.datetime64, optional
+        Those of the layers when the plan was made; plans count them.
     """
 
     geobox: GeoBox
     node: str = ""
+    dates: tuple[np.datetime64, ...] | None = None
+
+    @classmethod
+    def of(cls, ds: xr.Dataset, node: str = "") -> Grid:
+        """Return the grid of a Dataset."""
+        dated = "time" in ds.coords and ds.coords["time"].dtype.kind == "M"
+        dates = tuple(np.atleast_1d(ds.coords["time"].values)) if dated else None
+        return cls(geobox_of(ds), node, dates)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,13 +121,26 @@ class Spots:
             )
         if any(part.times is not None for part in parts):
             if any(part.times is None and len(part) for part in parts):
-                raise ArgumentError("Chips with all dates and chips with some cannot be one plan.")
-            listed = [part.times for part in parts if part.times is not None]
-            most = max(dates.shape[1] for dates in listed)
-            times = np.concatenate(
-                [np.pad(d, ((0, 0), (0, most - d.shape[1])), constant_values=-1) for d in listed]
-            )
+                raise ArgumentError(
+                    "Chips with all dates and chips with some cannot be one plan. Name all dates of the "
+                    "first: steps=ds.sizes['time']."
+                )
+            most = max(part.steps or 0 for part in parts)
+            listed = [part.padded(most).times for part in parts]
+            times = np.concatenate([dates for dates in listed if dates is not None])
         return cls(corners, grids, times)
+
+    @property
+    def steps(self) -> int | None:
+        """Dates of a chip, padding included; None for all."""
+        return None if self.times is None else self.times.shape[1]
+
+    def padded(self, steps: int | None) -> Spots:
+        """Return the same with so many dates for each chip, or as they are where they have more."""
+        if self.times is None or steps is None or self.times.shape[1] >= steps:
+            return self
+        missing = (0, 0), (0, steps - self.times.shape[1])
+        return replace(self, times=np.pad(self.times, missing, constant_values=-1))
 
     def take(self, index: np.ndarray) -> Spots:
         """Some of them."""
@@ -225,7 +250,15 @@ class _Chained:
             order.append(mine)
         if not found:
             return self.parts[0].take(index)
-        return Spots.join(found).take(np.argsort(np.concatenate(order)))
+        spots = Spots.join(found).take(np.argsort(np.concatenate(order)))
+        # Chips have as many dates whichever are asked for, so that batches have one shape.
+        return spots if spots.times is None else spots.padded(self._steps)
+
+    @cached_property
+    def _steps(self) -> int:
+        """Dates of a chip of the part where they are most."""
+        first = np.zeros(1, "int64")
+        return max(part.take(first).steps or 0 for part in self.parts if len(part))
 
 
 #: Numbers of the chips of a plan, in order: all, some evenly spaced ones, or a list.
@@ -236,9 +269,10 @@ def _numbers_at(numbers: Picked, at: np.ndarray) -> np.ndarray:
     """Numbers (n,) at some positions; a range of many millions is not written out for that."""
     if isinstance(numbers, np.ndarray):
         return numbers[at].astype("int64")
-    length = len(numbers)
-    if len(at) and not -length <= at.min() <= at.max() < length:
-        raise IndexError(f"A position is outside of the {length} chips of the plan.")
+    at, length = at.astype("int64"), len(numbers)
+    beyond = at[(at < -length) | (at >= length)]
+    if len(beyond):
+        raise IndexError(f"A plan of {length} chips has none at position {beyond[0]}.")
     return numbers.start + np.where(at < 0, at + length, at) * numbers.step
 
 
@@ -317,7 +351,11 @@ class ChipPlan:
                     f"A mask of {at.shape} does not fit a plan of {len(self)} chips."
                 )
             at = np.flatnonzero(at)
-        return replace(self, picked=_numbers_at(numbers, at.astype("int64")))
+        if at.ndim != 1 or (at.size and at.dtype.kind not in "iu"):
+            raise ArgumentError(
+                f"Chips are picked by a number, a slice, a list of numbers or a mask, not by {item!r}."
+            )
+        return replace(self, picked=_numbers_at(numbers, at), together=1)
 
     def __iter__(self) -> Iterator[Any]:
         yield from (
@@ -336,8 +374,12 @@ class ChipPlan:
                 f"Plans of different grids or sizes ({self.size} and {other.size} pixels) cannot be "
                 f"added: a loader makes batches of one shape."
             )
+        if len(self) and len(other):  # a sum of chips with all dates and chips with some raises
+            Spots.join([plan.spots(plan.indices(0, 1)) for plan in (self, other)])
         draw = Chain((_Part(self), _Part(other)))
-        together = self.together if self.together == other.together else 1
+        # The first batch of the other begins where the last of this one ends.
+        whole = self.together == other.together and len(self) % self.together == 0
+        together = self.together if whole else 1
         return ChipPlan(self.grids, self.size, draw, group=self.group, together=together)
 
     def indices(self, start: int, stop: int) -> np.ndarray:
@@ -364,13 +406,17 @@ class ChipPlan:
         return chips
 
     def shuffle(self, seed: int) -> ChipPlan:
-        """Return the same chips in an order fixed by `seed`; chips drawn as a batch stay one."""
+        """Return the same chips in an order fixed by `seed`.
+
+        Chips drawn as a batch stay one, and a last batch that has fewer stays the last.
+        """
         rng = np.random.default_rng(seed)
         if self.together == 1:
             return self[rng.permutation(len(self))]
-        blocks = rng.permutation(-(-len(self) // self.together))
+        blocks = rng.permutation(len(self) // self.together)
         order = (blocks[:, None] * self.together + np.arange(self.together)).ravel()
-        return self[order[order < len(self)]]
+        rest = np.arange(order.size, len(self))
+        return replace(self[np.concatenate([order, rest])], together=self.together)
 
     def epoch(self, number: int) -> ChipPlan:
         """Return fresh draws for another epoch; a grid stays as it is."""
@@ -515,12 +561,12 @@ def _percent(share: float) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """A plan as part of another: its chips in its order, drawn anew with the epoch of the whole."""
+    """A plan as part of another: its chips in its order, its epochs counted on from its own."""
 
     plan: ChipPlan
 
     def places(self, epoch: int) -> Places:
-        return _Ordered(self.plan.epoch(epoch))
+        return _Ordered(self.plan.epoch(self.plan.number + epoch))
 
 
 @dataclass(frozen=True, eq=False)

@@ -193,6 +193,8 @@ def _times(frame: Any, steps: list[int], grids: np.ndarray) -> np.ndarray | None
     most = max(map(len, listed))
     times = np.array([np.pad(one, (0, most - len(one)), constant_values=-1) for one in listed])
     there = np.array(steps)[grids][:, None]
+    if (times.max(axis=1) < 0).any():
+        raise ArgumentError("The table has chips without a date: all of their 'times' are -1.")
     if (times < -1).any() or (times >= there).any():
         raise GridError(
             f"The table has chips at dates {int(times.min())} to {int(times.max())}, counted from 0, but "

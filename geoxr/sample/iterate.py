@@ -16,7 +16,10 @@ from geoxr.io.dataset import VALID_SUFFIX, layer_names, layer_reader, validity_l
 from geoxr.io.layer import grid_coords, layer_like
 from geoxr.io.reader import WindowReader, everything, read_padded
 from geoxr.io.views import Cropped
-from geoxr.sample.chip import Chip, ChipPlan
+from geoxr.sample.chip import Chip, ChipPlan, Grid
+
+#: Chips whose dates are looked at before any is read.
+_FIRST = 4096
 
 
 def iter_chips(ds: xr.Dataset | xr.DataTree, plan: ChipPlan) -> Iterator[xr.Dataset]:
@@ -73,10 +76,7 @@ class _Node:
         if dates is not None:
             steps = self.ds.sizes.get("time", 0)
             if any(date >= steps for date in dates):
-                raise GridError(
-                    f"The plan has chips at the {max(dates) + 1}th of {steps} dates. It was made for "
-                    f"another Dataset; plan the chips on this one."
-                )
+                raise _no_date(max(dates), steps)
             ds = ds.isel(time=dates, missing_dims="ignore")
             rest = rest.isel(time=dates, missing_dims="ignore")
         inside = chip.window & extent(geobox_of(self.ds)) == chip.window
@@ -132,7 +132,7 @@ def held(reader: WindowReader) -> ArrayReader:
 
 
 def check_plan(ds: xr.Dataset | xr.DataTree, plan: ChipPlan) -> None:
-    """Raise `GridError` if a plan was made for another grid."""
+    """Raise `GridError` if a plan was made for another grid, or for dates that are not there."""
     if isinstance(ds, xr.Dataset) and any(grid.node for grid in plan.grids):
         raise GridError(
             f"The plan lies in the nodes of a DataTree ({plan.grids[0].node!r}, ...). Pass the "
@@ -147,3 +147,33 @@ def check_plan(ds: xr.Dataset | xr.DataTree, plan: ChipPlan) -> None:
                 f"pixels{where}, the Dataset has {geobox.height} x {geobox.width} (or lies "
                 f"elsewhere). Plan the chips on this Dataset: ds.geoxr.grid_chips(...)."
             )
+    if len(plan):
+        _check_dates(ds, plan)
+
+
+def _check_dates(ds: xr.Dataset | xr.DataTree, plan: ChipPlan) -> None:
+    """Raise if one of the first chips has a date that its Dataset does not have."""
+    spots = plan.spots(plan.indices(0, _FIRST))
+    if spots.times is None:
+        return
+    steps = np.array([node_of(ds, grid.node).sizes.get("time", 0) for grid in plan.grids])
+    there = steps[0 if spots.grids is None else spots.grids]
+    beyond = np.flatnonzero(spots.times.max(axis=1) >= there)
+    if len(beyond):
+        raise _no_date(
+            int(spots.times[beyond[0]].max()), int(np.broadcast_to(there, len(spots))[beyond[0]])
+        )
+    for grid in plan.grids:
+        dates = Grid.of(node_of(ds, grid.node)).dates
+        if grid.dates is not None and dates != grid.dates:
+            raise GridError(
+                f"The plan counts {len(grid.dates)} dates from {grid.dates[0]} to {grid.dates[-1]}, but "
+                f"the Dataset has others, or in another order. Plan the chips on this Dataset."
+            )
+
+
+def _no_date(date: int, steps: int) -> GridError:
+    return GridError(
+        f"The plan has chips at the {date + 1}th of {steps} dates. It was made for another Dataset; "
+        f"plan the chips on this one."
+    )

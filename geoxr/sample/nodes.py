@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from geoxr.errors import ArgumentError, ChipError, NoOverlapError
 from geoxr.grid.adopt import adopt
 from geoxr.grid.crs import crs_name, same_crs
-from geoxr.grid.geobox import bounds, geobox_of
+from geoxr.grid.geobox import bounds
 from geoxr.io.dataset import layer_names
 from geoxr.sample.area import chip_size, whole_pixels
 from geoxr.sample.chip import Grid
@@ -50,7 +50,7 @@ def nodes_of(data: Layers) -> list[Node]:
     """
     if isinstance(data, xr.Dataset):
         ds = adopt(data)
-        return [Node(ds, Grid(geobox_of(ds)))]
+        return [Node(ds, Grid.of(ds))]
     if not isinstance(data, xr.DataTree):
         raise ArgumentError(
             f"Chips are planned on a Dataset or a DataTree, not on a {type(data).__name__}. Make a "
@@ -61,7 +61,7 @@ def nodes_of(data: Layers) -> list[Node]:
         if node.data_vars:
             ds = adopt(node.to_dataset())
             if layer_names(ds):
-                nodes.append(Node(ds, Grid(geobox_of(ds), node.relative_to(data))))
+                nodes.append(Node(ds, Grid.of(ds, node.relative_to(data))))
     if not nodes:
         raise ArgumentError("No node of the DataTree has a variable with the dimensions y and x.")
     return nodes

@@ -11,8 +11,8 @@ import shapely
 from geoxr.sample.chip import Spots
 from geoxr.sample.fill import Terms
 
-#: Epochs whose chips are kept.
-_HELD = 2
+#: Epochs whose chips are kept: plans of several epochs may be added up.
+_HELD = 8
 
 
 class Redrawn:

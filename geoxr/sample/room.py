@@ -83,11 +83,19 @@ class Room:
 
         Raises
         ------
+        ArgumentError
+            If `ds` has several grids.
         ChipError
             If chips do not fit into the grid, or nothing is valid.
         NoOverlapError
             If the area does not meet the data.
         """
+        if isinstance(ds, xr.DataTree):
+            raise ArgumentError(
+                "These chips are planned on one grid, but a DataTree has one for each node. Plan them on "
+                "a node: tree['name'].to_dataset(). grid_chips, random_chips and random_batch_chips "
+                "take the whole tree."
+            )
         sides = chip_size(size, units, geobox_of(ds))
         check_min_valid(min_valid)
         check_within(within)

@@ -114,7 +114,7 @@ def stratified_chips(
         None if reader.times is not None else dates,
     )  # fmt: skip
     draw = _with_room(draw, by, strict=not isinstance(weights, str))
-    return ChipPlan((Grid(places.geobox),), places.size, draw)
+    return ChipPlan((Grid.of(ds),), places.size, draw)
 
 
 def _shares(

@@ -99,7 +99,7 @@ def triplet_chips(
         places, check_length(length), float(near), float(far), seed_number(seed), dates_in(ds, toi)
     )
     draw.places(0)
-    return ChipPlan((Grid(geobox),), places.size, draw, group=3)
+    return ChipPlan((Grid.of(ds),), places.size, draw, group=3)
 
 
 @dataclass(frozen=True, eq=False)

@@ -503,3 +503,29 @@ def test_a_second_scene_is_read_only_where_the_first_has_nothing(tmp_path: Path)
         seen, _ = read_window(mosaic, Window(0, 0, 100, 100))
     assert asked == [Window(40, 60, 10, 30)]
     np.testing.assert_array_equal(seen[0], np.where(pixels == 0, 7, pixels))
+
+
+@pytest.mark.parametrize("kind", ["mask", "infinity"])
+def test_invalid_pixels_have_one_number_in_every_window(tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    paths = []
+    for i in range(2):
+        pixels = rng.integers(1, 99, (1, 40, 40)).astype("uint8" if kind == "mask" else "float32")
+        hole = rng.random((40, 40)) < 0.3
+        if kind == "infinity":
+            pixels[0, hole] = np.inf
+        path = tmp_path / f"{i}.tif"
+        place = Affine(10, 0, 500_000 + 300 * i, 0, -10, 5_200_000)
+        write_geotiff(path, pixels, crs=32633, transform=place, tiled=False)
+        if kind == "mask":
+            with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
+                file.write_mask(~hole)
+        paths.append(path)
+    reader = resolve(gx.open_raster(paths, overlap="last")).reader
+    pixels, valid = read_window(reader, extent(reader.geobox))
+    assert 0 < valid.mean() < 1
+    for col in range(reader.geobox.width):
+        window = Window(7, col, 20, 1)
+        some, good = read_window(reader, window)
+        np.testing.assert_array_equal(some, pixels[..., window.slices[0], window.slices[1]])
+        np.testing.assert_array_equal(good, valid[..., window.slices[0], window.slices[1]])

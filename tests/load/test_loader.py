@@ -21,7 +21,7 @@ import xarray as xr
 from affine import Affine
 
 import geoxr as gx
-from geoxr.errors import ArgumentError, ChipReadError
+from geoxr.errors import ArgumentError, ChipReadError, GridError
 from geoxr.grid.window import Window
 from geoxr.io.blocks import tiles
 from geoxr.load.loader import Batch, ChipLoader
@@ -450,3 +450,58 @@ def test_waiting_is_not_for_ever(ds: xr.Dataset) -> None:
         next(batches)
     assert time.perf_counter() - begun < 3
     assert not loading_threads()
+
+
+# Plans of several epochs and dates
+
+
+def dated() -> xr.Dataset:
+    """Six dates; the first three rows of blocks are valid at fewer of them."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(1, 99, (6, 1, 120, 120)).astype("uint16")
+    for date in range(6):
+        pixels[date, :, : 20 * date] = 0
+    layer = xr.DataArray(
+        pixels,
+        dims=("time", "band", "y", "x"),
+        coords={
+            "time": np.datetime64("2020-01-01", "ns") + np.arange(6).astype("timedelta64[D]"),
+            "y": 5_200_000 - 10 * (np.arange(120) + 0.5),
+            "x": 500_000 + 10 * (np.arange(120) + 0.5),
+        },
+    )
+    return layer.geoxr.write_crs(32633).geoxr.write_nodata(0).to_dataset(name="image")
+
+
+def test_epochs_may_have_more_dates_than_the_first() -> None:
+    ds = dated()
+    plan = ds.geoxr.random_chips(10, 3, seed=0, ragged=True)
+    loader = ds.geoxr.to_torch(plan, batch_size=2, threads=2)
+    widths = set()
+    for epoch in range(12):
+        spots = plan.epoch(epoch).spots(np.arange(3))
+        batches = list(loader)
+        times = torch.cat([batch["time"] for batch in batches])
+        assert times.shape == spots.times.shape  # type: ignore[union-attr]
+        assert ((times.numpy() > 0) == (spots.times >= 0)).all()
+        widths.add(times.shape[1])
+    assert len(widths) > 1
+
+
+def test_a_plan_of_a_later_epoch_stays_that(ds: xr.Dataset) -> None:
+    plan = ds.geoxr.random_chips(32, 8, seed=1)
+    loader = ds.geoxr.to_torch(plan.epoch(3), batch_size=8)
+    for epoch in (3, 4):
+        (batch,) = list(loader)
+        assert batch["bounds"][:, 0].tolist() == [c.bounds[0] for c in plan.epoch(epoch).chips()]
+
+
+def test_a_plan_that_counts_other_dates_is_refused() -> None:
+    ds = dated()
+    plan = ds.geoxr.grid_chips(40, steps=2)
+    assert len(ds.geoxr.to_torch(plan, batch_size=8)) > 0
+    for other in (ds.isel(time=slice(None, None, -1)), ds.isel(time=slice(1, None))):
+        with pytest.raises(GridError, match="counts 6 dates from 2020-01-01"):
+            other.geoxr.to_torch(plan, batch_size=8)
+    every = ds.geoxr.grid_chips(40)
+    assert len(ds.isel(time=slice(1, None)).geoxr.to_torch(every, batch_size=8)) > 0
