@@ -501,7 +501,7 @@ def test_a_plan_that_counts_other_dates_is_refused() -> None:
     plan = ds.geoxr.grid_chips(40, steps=2)
     assert len(ds.geoxr.to_torch(plan, batch_size=8)) > 0
     for other in (ds.isel(time=slice(None, None, -1)), ds.isel(time=slice(1, None))):
-        with pytest.raises(GridError, match="counts 6 dates from 2020-01-01"):
+        with pytest.raises(GridError, match="counts 6 dates from 2020-01-01|of 5 dates"):
             other.geoxr.to_torch(plan, batch_size=8)
     every = ds.geoxr.grid_chips(40)
     assert len(ds.isel(time=slice(1, None)).geoxr.to_torch(every, batch_size=8)) > 0
