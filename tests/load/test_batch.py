@@ -252,3 +252,23 @@ class Failing:
         if not (window & Window(45, 55, 1, 1)).empty:
             raise OSError("the disk is gone")
         self.source.read(window, *args, **options)  # type: ignore[attr-defined]
+
+
+def test_a_joined_output_hides_no_variable() -> None:
+    ds = gx.merge({"image": image((2, 60, 60)), "radar": image((1, 60, 60))})
+    plan = ds.geoxr.grid_chips(20)
+    with pytest.raises(ArgumentError, match="makes 'radar', but the Dataset has a variable"):
+        batch_of(ds, plan, concat={"radar": ["image"]})
+    assert batch_of(ds, plan, concat={"radar": ["image", "radar"]})["radar"].shape[1] == 3
+    for wrong in ("image", []):
+        with pytest.raises(ArgumentError, match="must list the variables to join"):
+            batch_of(ds, plan, concat={"x": wrong})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("fill", "a"), ("ignore_index", 1.5), ("ignore_index", None)]
+)
+def test_values_of_invalid_pixels_are_numbers_that_fit(name: str, value: object) -> None:
+    ds = gx.merge({"image": image((1, 60, 60))})
+    with pytest.raises(ArgumentError, match=name):
+        batch_of(ds, ds.geoxr.grid_chips(20), **{name: value})
