@@ -272,3 +272,13 @@ def test_values_of_invalid_pixels_are_numbers_that_fit(name: str, value: object)
     ds = gx.merge({"image": image((1, 60, 60))})
     with pytest.raises(ArgumentError, match=name):
         batch_of(ds, ds.geoxr.grid_chips(20), **{name: value})
+
+
+def test_a_plan_of_another_epoch_is_delivered_from_that_epoch_on() -> None:
+    ds = gx.merge({"image": image((1, 60, 60)).isel(x=slice(1, 7))})
+    plan = ds.geoxr.random_chips(5, 6, seed=1)
+    loader = ds.geoxr.to_torch(plan.epoch(2), batch_size=6)
+    for number in (2, 3):
+        (batch,) = loader
+        expected = [chip.bounds for chip in plan.epoch(number)]
+        np.testing.assert_allclose(batch["bounds"], expected)
