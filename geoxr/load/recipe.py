@@ -69,6 +69,7 @@ def make_recipe(
         )
     for name, sources in outputs.items():
         _check_group(name, sources)
+        _check_real(name, sources, dtype)
     _check_dates(outputs)
     return Recipe(outputs, dtype, fill, ignore_index), slow
 
@@ -148,6 +149,15 @@ def _check_group(name: str, sources: Sequence[Source]) -> None:
     if len(dates) > 1:
         raise ArgumentError(
             f"concat={{{name!r}: ...}} joins layers with different numbers of dates."
+        )
+
+
+def _check_real(name: str, sources: Sequence[Source], dtype: str) -> None:
+    """Raise for numbers that would lose their imaginary part."""
+    if dtype != "native" and any(source.dtype.kind == "c" for source in sources):
+        raise ArgumentError(
+            f"{name!r} has complex numbers, which are no float32. Make them real first, as in "
+            f"gx.map(numpy.abs, layer, dtype='float32'), or deliver them as stored: dtype=\"native\"."
         )
 
 

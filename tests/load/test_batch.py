@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import xarray as xr
 from affine import Affine
 from hypothesis import given, settings
@@ -282,3 +283,21 @@ def test_a_plan_of_another_epoch_is_delivered_from_that_epoch_on() -> None:
         (batch,) = loader
         expected = [chip.bounds for chip in plan.epoch(number)]
         np.testing.assert_allclose(batch["bounds"], expected)
+
+
+def test_complex_numbers_do_not_lose_their_imaginary_part(tmp_path: Path) -> None:
+    pixels = np.array([[[3 + 4j, 1j], [2, -1j]]], "complex64")
+    path = tmp_path / "slc.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=2, height=2, count=1, dtype="complex64", crs="EPSG:32633",
+        transform=GRID.affine,
+    ) as file:  # fmt: skip
+        file.write(pixels)
+    layer = gx.open_raster(path)
+    ds = gx.merge({"image": layer})
+    plan = ds.geoxr.grid_chips(2)
+    with pytest.raises(ArgumentError, match="'image' has complex numbers"):
+        batch_of(ds, plan)
+    np.testing.assert_array_equal(batch_of(ds, plan, dtype="native")["image"][0], pixels)
+    real = gx.merge({"image": gx.map(np.abs, layer, dtype="float32")})
+    np.testing.assert_array_equal(batch_of(real, plan)["image"][0], np.abs(pixels))
