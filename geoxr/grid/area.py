@@ -36,6 +36,8 @@ def area_geometry(area: Area | None, geobox: GeoBox) -> shapely.Geometry | None:
     if isinstance(area, shapely.Geometry):
         shape: Any = area
     elif isinstance(area, tuple | list) and len(area) == 4:
+        if not np.isfinite(np.asarray(area, "float64")).all():
+            raise ArgumentError(f"The bounds (aoi) are not all numbers: {area!r}.")
         shape = shapely.box(*area)
     elif not isinstance(area, tuple) and hasattr(area, "to_crs"):
         shape = _moved(area, geobox)

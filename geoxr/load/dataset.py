@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from geoxr.load.batch import Recipe
-from geoxr.load.loader import Batch
+from geoxr.load.loader import Batch, transformed
 from geoxr.load.memory import carve, plain_bytes, size_of
 from geoxr.sample.chip import ChipPlan
 
@@ -44,6 +44,5 @@ class ChipDataset(torch.utils.data.Dataset):
         self._recipe.fill_batch(arrays, some, some.indices(0, len(some)))
         finished = self._recipe.finish(arrays, some, len(some))
         batch = {name: torch.from_numpy(array) for name, array in finished.items()}
-        if self.transform is not None:
-            batch = self.transform(batch)
+        batch = transformed(batch, self.transform)
         return [{name: tensor[i] for name, tensor in batch.items()} for i in range(len(some))]

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -118,6 +118,11 @@ class ChipLoader:
         ArgumentError
             If the state is that of another plan, seed, batch size or number of processes.
         """
+        if not {"epoch", "batch", "of"} <= set(state):
+            raise ArgumentError(
+                f"That is no state of a loader: it has {sorted(state)}, not epoch, batch and of. Pass what "
+                f"loader.state_dict() returned."
+            )
         mine, theirs = self._fingerprint(), dict(state["of"])
         for name, value in mine.items():
             if theirs.get(name) != value:
@@ -175,10 +180,10 @@ class ChipLoader:
                     self._count(run, arrays, asked, begun, counters)
                     batch = deliver(arrays)
                     del arrays
-                    if settings.transform is not None:
-                        batch = settings.transform(batch)
+                    batch = transformed(batch, settings.transform)
                     run.position += 1
-                    bar.update()
+                    if bar is not None:
+                        bar.update()
                     yield batch
                     del batch
         finally:
@@ -251,13 +256,25 @@ def _tiles(*, keep: bool) -> Iterator[None]:
         keeping.reset(token)
 
 
+def transformed(batch: Batch, transform: Callable[[Batch], Batch] | None) -> Batch:
+    """Apply a transform, which must return a batch."""
+    if transform is None:
+        return batch
+    result = transform(batch)
+    if result is None:
+        raise ArgumentError(
+            "transform returned None. It must return the batch that it was given, changed."
+        )
+    return result
+
+
 def _bar(loader: ChipLoader, run: _Run) -> Any:
+    """Return a progress bar, if one is wanted: tqdm leaves a thread behind even where it shows none."""
+    if not loader._settings.progress:
+        return nullcontext()
     from tqdm.auto import tqdm
 
-    return tqdm(
-        total=len(loader), initial=run.position, desc=f"epoch {run.epoch}", unit="batch",
-        disable=not loader._settings.progress,
-    )  # fmt: skip
+    return tqdm(total=len(loader), initial=run.position, desc=f"epoch {run.epoch}", unit="batch")
 
 
 def _report(run: _Run) -> None:

@@ -27,7 +27,7 @@ def share_size(plan: ChipPlan) -> int:
 
 
 def ordered(plan: ChipPlan, epoch: int, *, shuffle: bool, seed: int, shard: bool) -> ChipPlan:
-    """Return the plan of an epoch for this process.
+    """Return the plan of an epoch for this process, counted on from that of the plan.
 
     Shuffling and dealing out keep chips together that were drawn as a batch. So that all processes
     get equally many, the first chips are dealt out again at the end.

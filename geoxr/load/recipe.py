@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import xarray as xr
 
 from geoxr.errors import ArgumentError, GridError
@@ -50,12 +51,9 @@ def make_recipe(
     names = layer_names(nodes[0])
     if not names:
         raise ArgumentError("The Dataset has no variable with the dimensions y and x.")
-    joined = {name: list(parts) for name, parts in (concat or {}).items()}
+    _check_numbers(fill, ignore_index)
+    joined = _joined(concat or {}, names)
     taken = {part for parts in joined.values() for part in parts}
-    if not taken <= set(names):
-        raise ArgumentError(
-            f"concat names {sorted(taken - set(names))}, but the Dataset has {names}."
-        )
     groups = joined | {name: [name] for name in names if name not in taken}
     slow: dict[str, str] = {}
     outputs = {
@@ -71,8 +69,42 @@ def make_recipe(
         )
     for name, sources in outputs.items():
         _check_group(name, sources)
+        _check_real(name, sources, dtype)
     _check_dates(outputs)
     return Recipe(outputs, dtype, fill, ignore_index), slow
+
+
+def _check_numbers(fill: float, ignore_index: int) -> None:
+    """Raise unless invalid pixels can have these values."""
+    if isinstance(fill, bool) or not isinstance(fill, int | float | np.number):
+        raise ArgumentError(f"fill is the number of invalid image pixels, not {fill!r}.")
+    if isinstance(ignore_index, bool) or not isinstance(ignore_index, int | np.integer):
+        raise ArgumentError(
+            f"ignore_index is the whole number of invalid label pixels, not {ignore_index!r}."
+        )
+
+
+def _joined(concat: Mapping[str, Sequence[str]], names: Sequence[str]) -> dict[str, list[str]]:
+    """Names of the variables of each joined output."""
+    bare = [name for name, parts in concat.items() if isinstance(parts, str) or not len(parts)]
+    if bare:
+        raise ArgumentError(
+            f"concat={{{bare[0]!r}: {concat[bare[0]]!r}}} must list the variables to join: "
+            f"concat={{{bare[0]!r}: {list(names[:2])}}}."
+        )
+    joined = {name: list(parts) for name, parts in concat.items()}
+    taken = {part for parts in joined.values() for part in parts}
+    if not taken <= set(names):
+        raise ArgumentError(
+            f"concat names {sorted(taken - set(names))}, but the Dataset has {list(names)}."
+        )
+    both = sorted(set(joined) & (set(names) - taken))
+    if both:
+        raise ArgumentError(
+            f"concat makes {both[0]!r}, but the Dataset has a variable of that name, which is not joined. "
+            f"Choose another name, or leave the variable out: ds.drop_vars({both[0]!r})."
+        )
+    return joined
 
 
 def _source(
@@ -117,6 +149,15 @@ def _check_group(name: str, sources: Sequence[Source]) -> None:
     if len(dates) > 1:
         raise ArgumentError(
             f"concat={{{name!r}: ...}} joins layers with different numbers of dates."
+        )
+
+
+def _check_real(name: str, sources: Sequence[Source], dtype: str) -> None:
+    """Raise for numbers that would lose their imaginary part."""
+    if dtype != "native" and any(source.dtype.kind == "c" for source in sources):
+        raise ArgumentError(
+            f"{name!r} has complex numbers, which are no float32. Make them real first, as in "
+            f"gx.map(numpy.abs, layer, dtype='float32'), or deliver them as stored: dtype=\"native\"."
         )
 
 

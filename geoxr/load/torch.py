@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import overload
+from typing import Any, overload
 
+import numpy as np
 import torch
 import xarray as xr
 
@@ -161,6 +162,8 @@ def to_torch(
     check_plan(ds, plan)
     if on_error not in ("raise", "skip"):
         raise ArgumentError(f'on_error is {on_error!r}, but must be "raise" or "skip".')
+    if transform is not None and not callable(transform):
+        raise ArgumentError(f"transform must be callable with a batch, not {transform!r}.")
     wrap, scratch = open_cache(cache)
     recipe, slow = make_recipe(
         ds, plan, concat=concat, dtype=dtype, fill=fill, ignore_index=ignore_index, wrap=wrap
@@ -177,18 +180,20 @@ def to_torch(
             shard=not shard, cache=cache is None,
         )  # fmt: skip
         return ChipDataset(recipe, plan, transform)
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ArgumentError(f"batch_size must be a positive whole number, not {batch_size!r}.")
     if threads is None:
         threads = min(os.cpu_count() or 1, 8)
-    for name, number in (("threads", threads), ("prefetch", prefetch)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-            raise ArgumentError(f"{name} must be a whole number from 0 up, not {number!r}.")
     settings = Settings(
-        batch_size, shuffle, seed, transform, threads, prefetch, _device(device), cache is not None,
-        on_error, progress, shard,
+        _whole("batch_size", batch_size, 1), shuffle, seed, transform, _whole("threads", threads, 0),
+        _whole("prefetch", prefetch, 0), _device(device), cache is not None, on_error, progress, shard,
     )  # fmt: skip
     return ChipLoader(recipe, plan, settings, scratch)
+
+
+def _whole(name: str, number: Any, least: int) -> int:
+    """Return a whole number from `least` up."""
+    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
+        raise ArgumentError(f"{name} must be a whole number from {least} up, not {number!r}.")
+    return int(number)
 
 
 def _check_unused(**given: bool) -> None:

@@ -241,7 +241,7 @@ def _rows_of(geometries: Any, geobox: GeoBox) -> tuple[np.ndarray, np.ndarray]:
     if len(empty):
         raise ArgumentError(
             f"{len(empty)} of {len(given)} geometries are missing or empty, the first in row "
-            f"{labels[empty[0]]!r}. Leave them out: gdf[~(gdf.geometry.isna() | gdf.is_empty)]."
+            f"{labels[empty].tolist()[0]!r}. Leave them out: gdf[~(gdf.geometry.isna() | gdf.is_empty)]."
         )
     if hasattr(geometries, "to_crs"):
         return labels, table_geometries(geometries, geobox)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from geoxr.sample.area import Within
     from geoxr.sample.nodes import Layers
-    from geoxr.typing import Area, PathLike
+    from geoxr.typing import Area, PathLike, Seed
 
 
 @dataclass(frozen=True)
@@ -368,6 +368,8 @@ class ChipPlan:
             yield from self._chips(self.indices(start, start + 4096))
 
     def __add__(self, other: ChipPlan) -> ChipPlan:
+        if not isinstance(other, ChipPlan):
+            return NotImplemented
         alike = self.grids == other.grids and self.size == other.size and self.group == other.group
         if not alike:
             raise ArgumentError(
@@ -405,12 +407,14 @@ class ChipPlan:
             chips.append(Chip(number, window, crop(grid.geobox, window), grid.node, times))
         return chips
 
-    def shuffle(self, seed: int) -> ChipPlan:
+    def shuffle(self, seed: Seed) -> ChipPlan:
         """Return the same chips in an order fixed by `seed`.
 
         Chips drawn as a batch stay one, and a last batch that has fewer stays the last.
         """
-        rng = np.random.default_rng(seed)
+        from geoxr.sample.room import seed_number
+
+        rng = np.random.default_rng(seed_number(seed))
         if self.together == 1:
             return self[rng.permutation(len(self))]
         blocks = rng.permutation(len(self) // self.together)
@@ -419,8 +423,10 @@ class ChipPlan:
         return replace(self[np.concatenate([order, rest])], together=self.together)
 
     def epoch(self, number: int) -> ChipPlan:
-        """Return fresh draws for another epoch; a grid stays as it is."""
-        return replace(self, number=number)
+        """Return fresh draws for another epoch, counted from 0; a grid stays as it is."""
+        if not isinstance(number, int | np.integer) or number < 0:
+            raise ArgumentError(f"Epochs are whole numbers from 0 up, not {number!r}.")
+        return replace(self, number=int(number))
 
     def filter(
         self,

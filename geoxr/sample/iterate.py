@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from geoxr.errors import GridError
+from geoxr.errors import ArgumentError, GridError
 from geoxr.grid.coords import coords_of
 from geoxr.grid.geobox import extent, geobox_of, same_grid
 from geoxr.io.array import ArrayReader, InMemory
@@ -133,6 +133,10 @@ def held(reader: WindowReader) -> ArrayReader:
 
 def check_plan(ds: xr.Dataset | xr.DataTree, plan: ChipPlan) -> None:
     """Raise `GridError` if a plan was made for another grid, or for dates that are not there."""
+    if not isinstance(plan, ChipPlan):
+        raise ArgumentError(
+            f"Chips come from a plan, such as ds.geoxr.grid_chips(224), not from {type(plan).__name__}."
+        )
     if isinstance(ds, xr.Dataset) and any(grid.node for grid in plan.grids):
         raise GridError(
             f"The plan lies in the nodes of a DataTree ({plan.grids[0].node!r}, ...). Pass the "

@@ -133,6 +133,10 @@ def _shares(
                 f"to numbers."
             )
         wanted = {code: 1.0 if weights == "balanced" else total for code, total in totals.items()}
+    elif not isinstance(weights, Mapping):
+        raise ArgumentError(
+            f"weights must name the classes: {{1: 0.5, 'water': 2}}, not {type(weights).__name__}."
+        )
     else:
         wanted = {_code(one, classes, by): float(weight) for one, weight in weights.items()}
         if not all(0 <= weight < np.inf for weight in wanted.values()) or not any(wanted.values()):

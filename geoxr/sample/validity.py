@@ -135,7 +135,7 @@ def valid_by_date(
 
 def check_min_valid(min_valid: float) -> None:
     """Raise unless it is a share."""
-    if not 0 <= min_valid <= 1:
+    if not isinstance(min_valid, int | float | np.number) or not 0 <= min_valid <= 1:
         raise ArgumentError(f"min_valid is a share from 0 to 1, not {min_valid!r}.")
 
 

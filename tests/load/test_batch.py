@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import xarray as xr
 from affine import Affine
 from hypothesis import given, settings
@@ -252,3 +253,51 @@ class Failing:
         if not (window & Window(45, 55, 1, 1)).empty:
             raise OSError("the disk is gone")
         self.source.read(window, *args, **options)  # type: ignore[attr-defined]
+
+
+def test_a_joined_output_hides_no_variable() -> None:
+    ds = gx.merge({"image": image((2, 60, 60)), "radar": image((1, 60, 60))})
+    plan = ds.geoxr.grid_chips(20)
+    with pytest.raises(ArgumentError, match="makes 'radar', but the Dataset has a variable"):
+        batch_of(ds, plan, concat={"radar": ["image"]})
+    assert batch_of(ds, plan, concat={"radar": ["image", "radar"]})["radar"].shape[1] == 3
+    for wrong in ("image", []):
+        with pytest.raises(ArgumentError, match="must list the variables to join"):
+            batch_of(ds, plan, concat={"x": wrong})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("fill", "a"), ("ignore_index", 1.5), ("ignore_index", None)]
+)
+def test_values_of_invalid_pixels_are_numbers_that_fit(name: str, value: object) -> None:
+    ds = gx.merge({"image": image((1, 60, 60))})
+    with pytest.raises(ArgumentError, match=name):
+        batch_of(ds, ds.geoxr.grid_chips(20), **{name: value})
+
+
+def test_a_plan_of_another_epoch_is_delivered_from_that_epoch_on() -> None:
+    ds = gx.merge({"image": image((1, 60, 60)).isel(x=slice(1, 7))})
+    plan = ds.geoxr.random_chips(5, 6, seed=1)
+    loader = ds.geoxr.to_torch(plan.epoch(2), batch_size=6)
+    for number in (2, 3):
+        (batch,) = loader
+        expected = [chip.bounds for chip in plan.epoch(number)]
+        np.testing.assert_allclose(batch["bounds"], expected)
+
+
+def test_complex_numbers_do_not_lose_their_imaginary_part(tmp_path: Path) -> None:
+    pixels = np.array([[[3 + 4j, 1j], [2, -1j]]], "complex64")
+    path = tmp_path / "slc.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=2, height=2, count=1, dtype="complex64", crs="EPSG:32633",
+        transform=GRID.affine,
+    ) as file:  # fmt: skip
+        file.write(pixels)
+    layer = gx.open_raster(path)
+    ds = gx.merge({"image": layer})
+    plan = ds.geoxr.grid_chips(2)
+    with pytest.raises(ArgumentError, match="'image' has complex numbers"):
+        batch_of(ds, plan)
+    np.testing.assert_array_equal(batch_of(ds, plan, dtype="native")["image"][0], pixels)
+    real = gx.merge({"image": gx.map(np.abs, layer, dtype="float32")})
+    np.testing.assert_array_equal(batch_of(real, plan)["image"][0], np.abs(pixels))

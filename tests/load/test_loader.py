@@ -246,6 +246,32 @@ def test_a_state_of_another_loader_is_refused(ds: xr.Dataset) -> None:
     ):
         with pytest.raises(ArgumentError, match="state is that of a loader with"):
             other.load_state_dict(state)
+    with pytest.raises(ArgumentError, match="That is no state of a loader"):
+        other.load_state_dict({})
+
+
+def test_a_transform_that_returns_nothing_is_told(ds: xr.Dataset) -> None:
+    plan = ds.geoxr.grid_chips(50)
+    with pytest.raises(ArgumentError, match="transform returned None"):
+        next(iter(ds.geoxr.to_torch(plan, batch_size=2, transform=lambda batch: None)))
+    with pytest.raises(ArgumentError, match="transform returned None"):
+        ds.geoxr.to_torch(plan, transform=lambda batch: None)[0]
+
+
+def test_without_a_bar_no_thread_of_one_is_started(tmp_path: Path) -> None:
+    write_geotiff(tmp_path / "a.tif", np.ones((1, 90, 90), "uint8"), crs=32633, transform=UTM)
+    script = f"""
+import threading
+import numpy
+import geoxr as gx
+ds = gx.open_raster({str(tmp_path / "a.tif")!r}).to_dataset(name="image")
+list(ds.geoxr.to_torch(ds.geoxr.grid_chips(32), batch_size=numpy.int64(2)))
+print([thread.name for thread in threading.enumerate()])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "['MainThread']\n"
 
 
 def test_a_killed_process_is_resumed_by_another(ds: xr.Dataset, tmp_path: Path) -> None:
@@ -386,12 +412,13 @@ def test_a_progress_bar_counts_batches(ds: xr.Dataset, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be a positive whole number"),
+        ({"batch_size": 0}, "batch_size must be a whole number from 1 up"),
         ({"batch_size": 2, "threads": -1}, "threads must be a whole number from 0 up"),
         ({"batch_size": 2, "prefetch": 1.5}, "prefetch must be a whole number"),
         ({"batch_size": 2, "device": "gpu"}, "device is 'gpu', which torch does not know"),
         ({"batch_size": 2, "on_error": "ignore"}, "on_error is 'ignore'"),
         ({"batch_size": 2, "cache": "ram"}, "cache is 'ram', but must be"),
+        ({"batch_size": 2, "transform": 5}, "transform must be callable"),
         ({"shuffle": True}, "shuffle says how batches are read ahead"),
         ({"threads": 2, "device": "cpu"}, "threads, device says"),
     ],
@@ -501,7 +528,7 @@ def test_a_plan_that_counts_other_dates_is_refused() -> None:
     plan = ds.geoxr.grid_chips(40, steps=2)
     assert len(ds.geoxr.to_torch(plan, batch_size=8)) > 0
     for other in (ds.isel(time=slice(None, None, -1)), ds.isel(time=slice(1, None))):
-        with pytest.raises(GridError, match="counts 6 dates from 2020-01-01|of 5 dates"):
+        with pytest.raises(GridError, match=r"counts 6 dates from 2020-01-01|of 5 dates"):
             other.geoxr.to_torch(plan, batch_size=8)
     every = ds.geoxr.grid_chips(40)
     assert len(ds.isel(time=slice(1, None)).geoxr.to_torch(every, batch_size=8)) > 0

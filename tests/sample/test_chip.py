@@ -144,3 +144,22 @@ def test_chips_that_need_one_grid_say_so_for_a_tree() -> None:
         tree.geoxr.chips_around([GRID.extent.geom.centroid], 10)
     with pytest.raises(ArgumentError, match="Plan them on a node"):
         tree.geoxr.stratified_chips(10, 2, by="image")
+
+
+def test_nonsense_about_plans_is_told() -> None:
+    ds = dataset()
+    plan = ds.geoxr.random_chips(10, 4)
+    for wrong in (-1, 1.5, None):
+        with pytest.raises(ArgumentError, match="whole numbers from 0 up"):
+            plan.epoch(wrong)  # type: ignore[arg-type]
+        with pytest.raises(ArgumentError, match="seed must be a whole number"):
+            plan.shuffle(wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="unsupported operand"):
+        plan + [1]  # type: ignore[operator]
+    with pytest.raises(ArgumentError, match="Chips come from a plan"):
+        ds.geoxr.to_torch([0, 1], batch_size=2)
+    for share in ("half", None):
+        with pytest.raises(ArgumentError, match="min_valid is a share"):
+            ds.geoxr.random_chips(10, 4, min_valid=share)
+    with pytest.raises(ArgumentError, match="are not all numbers"):
+        ds.geoxr.random_chips(10, 4, aoi=(np.nan, 0, 1, 1))
