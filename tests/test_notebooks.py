@@ -20,6 +20,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SMALL = {
     "align": {"SIZE": 256, "AERIAL": 600, "PLOTS": 15, "POINTS": 100},
     "quickstart": {"SIZE": 256, "CHIP": 32, "CHIPS": 16, "EPOCHS": 1},
+    "sampling": {"SIZE": 256, "CHIP": 24, "CHIPS": 96},
 }
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -16,6 +16,11 @@ STYLE = """
   .hole { fill: #d0d7de; }
   .line { stroke: #b35900; stroke-width: 2; fill: none; }
   .shape { stroke: #b35900; stroke-width: 2; fill: #b35900; fill-opacity: 0.12; }
+  .chip { stroke: #0550ae; stroke-width: 1.2; fill: #0969da; fill-opacity: 0.22; }
+  .other { stroke: #b35900; stroke-width: 1.2; fill: #b35900; fill-opacity: 0.22; }
+  .loose { stroke: #0550ae; stroke-dasharray: 3 2; fill: none; }
+  .round { stroke: #57606a; stroke-dasharray: 4 3; fill: none; }
+  .land { fill: #eaeef2; stroke: #8c959f; }
   .dot { fill: #b35900; }
   .off { fill: none; stroke: #57606a; }
   .on { fill: #1f2328; }
@@ -27,6 +32,11 @@ STYLE = """
     .cell { fill: #1f4f8f; }
     .hole { fill: #3d444d; }
     .line, .shape { stroke: #ffa657; }
+    .chip { stroke: #79c0ff; fill: #388bfd; }
+    .other { stroke: #ffa657; fill: #ffa657; }
+    .loose { stroke: #79c0ff; }
+    .round { stroke: #9198a1; }
+    .land { fill: #21262d; stroke: #6e7681; }
     .shape, .dot { fill: #ffa657; }
     .off { stroke: #9198a1; }
     .on { fill: #e6edf3; }
@@ -178,16 +188,8 @@ def burnt():
     return parts
 
 
-def main():
-    panels = [
-        ("Pixels and windows", pixels()),
-        ("Ties", ties()),
-        ("Start of a grid", aligned()),
-        ("Neighbours without data", neighbours()),
-        ("Coarser pixels", shares()),
-        ("Features", burnt()),
-    ]
-    width, height, across = 290, 270, 3
+def write(target, panels, width=290, height=270, across=3):
+    """Write panels, (title, parts), side by side as one drawing."""
     rows = -(-len(panels) // across)
     body = []
     for i, (title, parts) in enumerate(panels):
@@ -198,7 +200,19 @@ def main():
     whole = rect(0.5, 0.5, across * width + 29, rows * height + 19, 'card" rx="8')
     lines = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}" role="img">',
              f"<style>{STYLE}</style>", whole, *body, "</svg>"]  # fmt: skip
-    Path(__file__).with_suffix(".svg").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main():
+    panels = [
+        ("Pixels and windows", pixels()),
+        ("Ties", ties()),
+        ("Start of a grid", aligned()),
+        ("Neighbours without data", neighbours()),
+        ("Coarser pixels", shares()),
+        ("Features", burnt()),
+    ]
+    write(Path(__file__).with_suffix(".svg"), panels)
 
 
 if __name__ == "__main__":

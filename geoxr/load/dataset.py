@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
+from geoxr.errors import ArgumentError
 from geoxr.load.batch import Recipe
 from geoxr.load.loader import Batch, transformed
 from geoxr.load.memory import carve, plain_bytes, size_of
@@ -37,8 +39,7 @@ class ChipDataset(torch.utils.data.Dataset):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Batch]:
         """Return several chips; `transform` sees them as one batch."""
-        chips = range(len(self.plan))
-        some = self.plan[np.array([chips[int(index)] for index in indices], "int64")]
+        some = self.plan[np.array([self._position(index) for index in indices], "int64")]
         shapes = self._recipe.shapes(some, len(some))
         arrays = carve(plain_bytes(size_of(shapes)), shapes)
         self._recipe.fill_batch(arrays, some, some.indices(0, len(some)))
@@ -46,3 +47,15 @@ class ChipDataset(torch.utils.data.Dataset):
         batch = {name: torch.from_numpy(array) for name, array in finished.items()}
         batch = transformed(batch, self.transform)
         return [{name: tensor[i] for name, tensor in batch.items()} for i in range(len(some))]
+
+    def _position(self, index: object) -> int:
+        try:
+            number = operator.index(index)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise ArgumentError(
+                f"A dataset of chips is asked for one chip by its number, not for {index!r}. For some "
+                f"of them make it of a part of the plan: ds.geoxr.to_torch(plan[:100])."
+            ) from error
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"Chip {number} is out of range: the plan has {len(self)}.")
+        return number

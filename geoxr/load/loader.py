@@ -55,7 +55,15 @@ class _Run:
     epoch: int
     position: int
     stats: LoaderStats
-    last_error: ChipReadError | None = None
+    last_error: str = ""
+
+
+@dataclass
+class _Skipped:
+    """How many chips of a batch were replaced, and why the last one was."""
+
+    number: int = 0
+    error: str = ""
 
 
 class ChipLoader:
@@ -82,7 +90,7 @@ class ChipLoader:
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration that of a certain epoch, counted from 0."""
-        self._epoch, self._first = int(epoch), 0
+        self._go_to(int(epoch), 0)
 
     def __len__(self) -> int:
         chips = share_size(self.plan) if self._settings.shard else len(self.plan)
@@ -94,6 +102,10 @@ class ChipLoader:
         run = _Run(self._epoch, self._first, LoaderStats(self._epoch))
         self._epoch, self._first, self._run = self._epoch + 1, 0, run
         yield from self._batches(run)
+
+    def _go_to(self, epoch: int, batch: int) -> None:
+        self._epoch, self._first = epoch, batch
+        self._run = _Run(epoch, batch, LoaderStats(epoch))
 
     def stats(self) -> LoaderStats:
         """What the epoch that was begun last delivered so far, and what it took.
@@ -131,9 +143,7 @@ class ChipLoader:
                     f"{value!r}, so it has other batches. Make the loader as it was."
                 )
         done = int(state["batch"]) >= len(self)
-        self._epoch = int(state["epoch"]) + done
-        self._first = 0 if done else int(state["batch"])
-        self._run = _Run(self._epoch, self._first, LoaderStats(self._epoch))
+        self._go_to(int(state["epoch"]) + done, 0 if done else int(state["batch"]))
 
     def _fingerprint(self) -> dict[str, Any]:
         """What decides which chips are in which batch."""
@@ -156,14 +166,15 @@ class ChipLoader:
             shuffle=settings.shuffle, seed=settings.seed, shard=settings.shard,
         )  # fmt: skip
         starts = range(run.position * self.batch_size, len(plan), self.batch_size)
-        redraw = self._redraw(run, plan) if settings.on_error == "skip" else None
         pool = self._pool = self._pool.shaped(self._recipe.shapes(plan, self.batch_size))
 
-        def read(start: int, halted: Callable[[], bool]) -> Arrays:
+        def read(start: int, halted: Callable[[], bool]) -> tuple[Arrays, _Skipped]:
             arrays, index = pool.take(), plan.indices(start, start + self.batch_size)
+            skipped = _Skipped()
+            redraw = self._redraw(plan, skipped) if settings.on_error == "skip" else None
             with _tiles(keep=settings.keep_tiles):
                 self._recipe.fill_batch(arrays, plan, index, redraw, halted)
-            return self._recipe.finish(arrays, plan, len(index))
+            return self._recipe.finish(arrays, plan, len(index)), skipped
 
         deliver = _Delivery(settings.device)
         begun, counters = time.perf_counter(), Counters.now()
@@ -174,12 +185,15 @@ class ChipLoader:
             with _bar(self, run) as bar:
                 while True:
                     asked = time.perf_counter()
-                    arrays = next(arrays_ahead, None)
-                    if arrays is None:
+                    done = next(arrays_ahead, None)
+                    if done is None:
                         break
+                    arrays, skipped = done
                     self._count(run, arrays, asked, begun, counters)
+                    run.stats.skipped += skipped.number
+                    run.last_error = skipped.error or run.last_error
                     batch = deliver(arrays)
-                    del arrays
+                    del arrays, done
                     batch = transformed(batch, settings.transform)
                     run.position += 1
                     if bar is not None:
@@ -190,14 +204,14 @@ class ChipLoader:
             arrays_ahead.close()  # type: ignore[attr-defined]
         _report(run)
 
-    def _redraw(self, run: _Run, plan: ChipPlan) -> Redraw:
+    def _redraw(self, plan: ChipPlan, skipped: _Skipped) -> Redraw:
         """Return what finds another chip for one that cannot be read, the same on every run."""
 
         def redraw(error: ChipReadError, number: int, attempt: int) -> tuple[ChipPlan, int]:
-            run.stats.skipped += 1
-            run.last_error = error
             if attempt > _ATTEMPTS:
                 raise error
+            skipped.number += attempt == 1
+            skipped.error = str(error)
             return other_chip(plan, self._settings.seed, number, attempt)
 
         return redraw

@@ -258,6 +258,28 @@ def test_a_transform_that_returns_nothing_is_told(ds: xr.Dataset) -> None:
         ds.geoxr.to_torch(plan, transform=lambda batch: None)[0]
 
 
+def test_a_dataset_is_asked_for_one_chip_by_its_number(ds: xr.Dataset) -> None:
+    chips = ds.geoxr.to_torch(ds.geoxr.grid_chips(50))
+    assert torch.equal(chips[np.int64(1)]["bounds"], chips[1]["bounds"])
+    assert torch.equal(chips[-1]["bounds"], chips[len(chips) - 1]["bounds"])
+    for index in (slice(3), 1.5, "1"):
+        with pytest.raises(ArgumentError, match="asked for one chip by its number"):
+            chips[index]
+    for index in (len(chips), -len(chips) - 1):
+        with pytest.raises(IndexError, match="out of range"):
+            chips[index]
+
+
+def test_a_state_after_set_epoch_is_that_of_the_epoch(ds: xr.Dataset) -> None:
+    plan = ds.geoxr.random_chips(32, 8, seed=0)
+    loader, other = (ds.geoxr.to_torch(plan, batch_size=2) for _ in range(2))
+    next(iter(loader))
+    loader.set_epoch(5)
+    other.load_state_dict(loader.state_dict())
+    loader, expected = other, ds.geoxr.to_torch(plan.epoch(5), batch_size=2)
+    assert torch.equal(next(iter(loader))["bounds"], next(iter(expected))["bounds"])
+
+
 def test_without_a_bar_no_thread_of_one_is_started(tmp_path: Path) -> None:
     write_geotiff(tmp_path / "a.tif", np.ones((1, 90, 90), "uint8"), crs=32633, transform=UTM)
     script = f"""
