@@ -48,7 +48,8 @@ class Options:
     threads : int or None
         Threads that a large read of a lazy layer is split over. None stands for all cores.
     tile_cache : int [bytes]
-        Memory for decoded tiles of compressed files, shared by all threads.
+        Memory for decoded tiles of compressed files, and for blocks that chips of an overlapping
+        grid share, for all threads.
     chunk_cache : int [bytes]
         Memory for decoded chunks of Zarr stores; counts for stores that are opened afterwards.
     open_files : int

@@ -45,14 +45,21 @@ class SharedCache(Generic[ValueT]):
     def clear(self) -> None:
         """Forget everything, also that threads of a forked parent were at work."""
         self._lock = threading.Lock()
+        self._mine = threading.local()
         self._values: OrderedDict[Hashable, ValueT] = OrderedDict()
         self._making: dict[Hashable, threading.Event] = {}
         self.nbytes = 0
         #: How often a value was there, and was not.
         self.hits = self.misses = 0
 
+    @property
+    def asked(self) -> int:
+        """How often this thread asked for a value."""
+        return getattr(self._mine, "asked", 0)
+
     def find(self, key: Hashable) -> ValueT | None:
         """Return a value that is there."""
+        self._mine.asked = self.asked + 1
         with self._lock:
             value = self._values.get(key)
             if value is not None:
@@ -62,6 +69,7 @@ class SharedCache(Generic[ValueT]):
 
     def get(self, key: Hashable, make: Callable[[], ValueT]) -> ValueT:
         """Return a value that is there, or make it. An error of `make` is raised and not kept."""
+        self._mine.asked = self.asked + 1
         while True:
             with self._lock:
                 value = self._values.get(key)

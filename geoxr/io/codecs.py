@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import mmap
 
 import numpy as np
 
+from geoxr.io.pages import own_pages
 from geoxr.io.tiff import RAW, TiffImage
 
 #: TIFF compression -> decoder in imagecodecs. 8 and 32946 are both Deflate.
@@ -20,12 +20,6 @@ _DECODERS = {
 }
 #: Predictors: none, differences of integers, of the bytes of floating-point numbers.
 _NONE, _INTEGER, _FLOAT = 1, 2, 3
-#: Blocks from this size on have pages of their own [bytes].
-_OWN_PAGES = 1 << 17
-#: Pages that belong to this process alone. Windows knows no others.
-_PRIVATE: dict[str, int] = (
-    {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
-)
 
 
 def handles(image: TiffImage) -> bool:
@@ -63,7 +57,7 @@ def decode(image: TiffImage, number: int, data: bytes) -> np.ndarray:
     import imagecodecs
 
     shape = (image.rows_of(number), image.block[1], image.depth)
-    memory = _block_of(shape, image.dtype)
+    memory = own_pages(math.prod(shape) * image.dtype.itemsize).view(image.dtype).reshape(shape)
     flat = memory.reshape(-1).view("uint8")
     decoder = getattr(imagecodecs, _DECODERS[image.compression])
     try:
@@ -80,18 +74,6 @@ def decode(image: TiffImage, number: int, data: bytes) -> np.ndarray:
         numbers = pixels.view(f"u{pixels.dtype.itemsize}")
         imagecodecs.delta_decode(numbers, axis=1, out=numbers)
     return pixels
-
-
-def _block_of(shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
-    """Return memory for a decoded block.
-
-    Large ones have pages of their own, which the system gets back with the block: among what comes
-    and goes in between they would leave gaps that add up to more than half of the cache.
-    """
-    size = math.prod(shape) * dtype.itemsize
-    if size < _OWN_PAGES:
-        return np.empty(shape, dtype)
-    return np.ndarray(shape, dtype, mmap.mmap(-1, size, **_PRIVATE))
 
 
 def _native(pixels: np.ndarray) -> np.ndarray:

@@ -15,10 +15,13 @@ from geoxr.grid.affine import map_points, rotated
 from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import crop
 from geoxr.grid.window import Window
+from geoxr.io.blocks import keeping, tiles
+from geoxr.io.pages import own_pages
 from geoxr.io.reader import WindowReader, everything, fill_of, read_padded
 from geoxr.load.convert import Place, scratch, to_float, to_index
-from geoxr.load.memory import Shapes
-from geoxr.load.patches import Patch, patches_of, patches_of_each
+from geoxr.load.memory import Shapes, carve, size_of
+from geoxr.load.patches import Patch, Sweep, patches_of, patches_of_each, sweep_of
+from geoxr.options import options
 from geoxr.sample.chip import ChipPlan, Spots
 
 #: A batch of NumPy arrays by name.
@@ -27,6 +30,8 @@ Arrays = dict[str, np.ndarray]
 Redraw = Callable[[ChipReadError, int, int], tuple[ChipPlan, int]]
 #: Integer types of labels whose codes are looked up in a table.
 _TABLED = ("uint8", "uint16")
+#: Share of the cache of tiles that the blocks of a grid may take while they are needed.
+_SHARE = 0.75
 _NO_DATE = np.iinfo("int64").min
 
 
@@ -47,6 +52,8 @@ class Source(_Value):
         One for each grid of the plan; alike but for their grids.
     flat : bool
         Whether the variable has no band dimension.
+    ready : bool
+        Whether its pixels lie in memory, in a scratch or in a cache of their own as they are wanted.
     """
 
     name: str
@@ -54,6 +61,7 @@ class Source(_Value):
     label: bool
     classes: Classes | None
     flat: bool
+    ready: bool
 
     @cached_property
     def channels(self) -> int:
@@ -174,14 +182,14 @@ class Recipe(_Value):
         out["index"][: len(index)] = index
         self._describe(out, plan, spots, slice(0, len(spots)))
         failed: dict[int, ChipReadError] = {}
-        for patch in patches_of(plan, spots):
+        for patch in patches_of(plan, spots, self._sweep(plan)):
             if halted():
                 return
             try:
                 self._fill(out, plan, patch)
                 continue
             except (OSError, ClassesError) as error:
-                if len(patch.chips) == 1:
+                if len(patch.chips) == 1 and not patch.stays:
                     failed[patch.chips[0][0] // plan.group] = _named(error, plan, patch, index)
                     continue
             for one in [patch.alone(*chip) for chip in patch.chips]:  # to find the chip that it is
@@ -227,14 +235,16 @@ class Recipe(_Value):
                 bands, every = everything(reader)
                 dates = every if patch.times is None or not source.timed else patch.times
                 channels = slice(start, start + source.channels)
-                shape = (len(dates), source.channels, window.height, window.width)
-                seen = scratch((len(dates), 1, *shape[2:]), np.dtype(bool), "valid")
-                direct = whole and reader.dtype == out[name].dtype
-                if direct:
-                    pixels = out[name][places[0][0], : len(dates), channels]
+                if patch.stays and not source.ready and source.name not in self._decoded:
+                    pixels, seen = self._kept(source, patch, dates)
                 else:
-                    pixels = scratch(shape, reader.dtype, "pixels")
-                read_padded(reader, window, pixels, seen, bands=bands, times=dates)
+                    shape = (len(dates), source.channels, window.height, window.width)
+                    seen = scratch((len(dates), 1, *shape[2:]), np.dtype(bool), "valid")
+                    if whole and reader.dtype == out[name].dtype:
+                        pixels = out[name][places[0][0], : len(dates), channels]
+                    else:
+                        pixels = scratch(shape, reader.dtype, "pixels")
+                    read_padded(reader, window, pixels, seen, bands=bands, times=dates)
                 for at, of, to in places:
                     part = out[name][at, :, channels]
                     good = out[f"valid_{name}"][at] if name in self._with_validity else None
@@ -249,6 +259,54 @@ class Recipe(_Value):
                         if good is not None:
                             good[len(dates) :] = False
                 start += source.channels
+
+    def _sweep(self, plan: ChipPlan) -> Sweep | None:
+        """Return the blocks to keep for the next batches, if the cache has room for them."""
+        sweep = sweep_of(plan) if keeping.get() else None
+        if sweep is None:
+            return None
+        kept = other = 0
+        for source in itertools.chain.from_iterable(self.outputs.values()):
+            depth = self._steps(plan, source) * (source.channels * source.dtype.itemsize + 1)
+            if source.ready or source.name in self._decoded:
+                other += depth
+            else:
+                kept += depth
+        fits = other < kept and sweep.area * kept <= _SHARE * options.tile_cache
+        return sweep if fits else None
+
+    def _kept(
+        self, source: Source, patch: Patch, dates: tuple[int, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return pixels (T, C, h, w) and validity (T, 1, h, w) of a block, read once for all batches."""
+        reader, window = source.readers[patch.grid], patch.window
+        size = window.height, window.width
+        shapes = {
+            "pixels": ((len(dates), source.channels, *size), reader.dtype),
+            "valid": ((len(dates), 1, *size), np.dtype(bool)),
+        }
+
+        def read() -> np.ndarray:
+            memory, before = own_pages(size_of(shapes)), tiles.asked
+            bands, _ = everything(reader)
+            read_padded(reader, window, *carve(memory, shapes).values(), bands=bands, times=dates)
+            if tiles.asked != before:
+                self._decoded.add(source.name)
+            return memory
+
+        key = self._token, source.name, patch.grid, dates, window
+        found = carve(tiles.get(key, read), shapes)
+        return found["pixels"], found["valid"]
+
+    @cached_property
+    def _decoded(self) -> set[str]:
+        """Variables whose decoded tiles are in the cache, where blocks would take their room."""
+        return set()
+
+    @cached_property
+    def _token(self) -> object:
+        """Tells its blocks from those of others."""
+        return object()
 
     def _convert(
         self,

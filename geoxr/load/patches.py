@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from geoxr.grid.window import Window
-from geoxr.sample.chip import ChipPlan, Spots
+from geoxr.sample.chip import ChipPlan, CornerGrid, Spots
+
+#: Windows, each with the positions of the chips that meet it.
+_Blocks: TypeAlias = list[tuple[Window, np.ndarray]]
 
 #: Height and width of shared windows at most: they stay in the processor's cache [pixel].
 _BLOCK = (256, 384)
@@ -29,23 +34,70 @@ class Patch:
         Positions of the dates to read; None for all.
     chips : tuple of (int, Window)
         Row in the batch, and window of the chip.
+    stays : bool
+        Whether later batches ask for the same window.
     """
 
     window: Window
     grid: int
     times: tuple[int, ...] | None
     chips: tuple[tuple[int, Window], ...]
+    stays: bool = False
 
     def alone(self, at: int, window: Window) -> Patch:
         """Return the patch of one chip."""
         return Patch(window, self.grid, self.times, ((at, window),))
 
 
-def patches_of(plan: ChipPlan, spots: Spots) -> Iterator[Patch]:
-    """Cut a batch into windows, in the order of grids, rows and columns."""
+@dataclass(frozen=True)
+class Sweep:
+    """Blocks that batches of an overlapping grid meet again and again.
+
+    Attributes
+    ----------
+    sides : (int, int) [pixel]
+        Of a block; whole numbers of strides, so that few chips are cut.
+    area : int [pixel]
+        What batches go through before they come to the same pixels again.
+    """
+
+    sides: tuple[int, int]
+    area: int
+
+
+def sweep_of(plan: ChipPlan) -> Sweep | None:
+    """Return the blocks to keep between batches; None where chips of one hardly meet another.
+
+    That is so for grids whose stride is below the size, in their order.
+    """
+    grid = plan.draw
+    in_order = plan.picked is None or (isinstance(plan.picked, range) and plan.picked.step == 1)
+    if not isinstance(grid, CornerGrid) or not in_order:
+        return None
+    if math.prod(grid.stride) > (1 - _WORTH) * math.prod(plan.size):
+        return None
+    sides = tuple(
+        max(most // step, 1) * step for most, step in zip(_BLOCK, grid.stride, strict=True)
+    )
+    wide = grid.shape[1] * grid.stride[1] + plan.size[1] + sides[1]
+    return Sweep((sides[0], sides[1]), wide * (plan.size[0] + 2 * sides[0]))
+
+
+def patches_of(plan: ChipPlan, spots: Spots, sweep: Sweep | None = None) -> Iterator[Patch]:
+    """Cut a batch into windows, in the order of grids, rows and columns.
+
+    Parameters
+    ----------
+    sweep : Sweep, optional
+        Cut all batches of a grid along the same blocks.
+    """
     for grid, times, chips in _alike(spots):
         corners = spots.corners[chips]
-        blocks = _shared(corners, plan.size)
+        if sweep is None:
+            blocks = _shared(corners, plan.size)
+        else:
+            origin = np.zeros(2, "int64")
+            blocks = _blocks(corners, plan.size, origin, np.array(sweep.sides))
         if blocks is None:
             for chip in chips[np.lexsort((corners[:, 1], corners[:, 0]))].tolist():
                 window = _window(spots, plan.size, chip)
@@ -55,7 +107,7 @@ def patches_of(plan: ChipPlan, spots: Spots) -> Iterator[Patch]:
             inside = tuple(
                 (chip, _window(spots, plan.size, chip)) for chip in chips[members].tolist()
             )
-            yield Patch(block, grid, times, inside)
+            yield Patch(block, grid, times, inside, stays=sweep is not None)
 
 
 def patches_of_each(plan: ChipPlan, spots: Spots) -> Iterator[Patch]:
@@ -84,30 +136,42 @@ def _alike(spots: Spots) -> Iterator[tuple[int, tuple[int, ...] | None, np.ndarr
         yield group[0], times, np.flatnonzero(owner.ravel() == number)
 
 
-def _shared(corners: np.ndarray, size: tuple[int, int]) -> list[tuple[Window, np.ndarray]] | None:
+def _shared(corners: np.ndarray, size: tuple[int, int]) -> _Blocks | None:
     """Cut what chips cover into blocks, each with the chips that it meets; None where none is shared."""
     if len(corners) < 2:
         return None
     start, stop = corners.min(axis=0), corners.max(axis=0) + size
     number = -(-(stop - start) // _BLOCK)
     sides = -(-(stop - start) // number)
+    blocks = _blocks(corners, size, start, sides, stop)
+    if len(blocks) * sides.prod() > (1 - _WORTH) * len(corners) * size[0] * size[1]:
+        return None
+    return blocks
+
+
+def _blocks(
+    corners: np.ndarray,
+    size: tuple[int, int],
+    start: np.ndarray,
+    sides: np.ndarray,
+    stop: np.ndarray | None = None,
+) -> _Blocks:
+    """Blocks of a tiling from `start` that chips meet, cut at `stop`, each with these chips."""
     first, last = (corners - start) // sides, (corners + np.array(size) - 1 - start) // sides
+    number = int(last[:, 1].max()) + 1
     pairs = []
     for chip, ((top, left), (bottom, right)) in enumerate(zip(first, last, strict=True)):
         rows, cols = np.meshgrid(
             np.arange(top, bottom + 1), np.arange(left, right + 1), indexing="ij"
         )
-        block = rows.ravel() * number[1] + cols.ravel()
+        block = rows.ravel() * number + cols.ravel()
         pairs.append(np.stack([block, np.full(block.size, chip)]))
     block, chip = np.hstack(pairs)
-    met = np.unique(block)
-    if len(met) * sides.prod() > (1 - _WORTH) * len(corners) * size[0] * size[1]:
-        return None
     order = np.argsort(block, kind="stable")
-    cuts = np.searchsorted(block[order], met)
+    met, cuts = np.unique(block[order], return_index=True)
     result = []
     for at, members in zip(met, np.split(chip[order], cuts[1:]), strict=True):
-        corner = start + np.array(divmod(int(at), int(number[1]))) * sides
-        end = np.minimum(corner + sides, stop)
+        corner = start + np.array(divmod(int(at), number)) * sides
+        end = corner + sides if stop is None else np.minimum(corner + sides, stop)
         result.append((Window(*map(int, (*corner, *(end - corner)))), members))
     return result

@@ -9,9 +9,12 @@ import xarray as xr
 
 from geoxr.errors import ArgumentError, GridError
 from geoxr.grid.meaning import band_dim, classes_of, kind_of
+from geoxr.io.array import ArrayReader, InMemory
 from geoxr.io.dataset import layer_names, validity_of
 from geoxr.io.reader import WindowReader
 from geoxr.io.resolve import resolve
+from geoxr.io.views import Marked
+from geoxr.io.zarr import StoredArray
 from geoxr.load.batch import Recipe, Source
 from geoxr.sample.chip import ChipPlan
 
@@ -135,7 +138,15 @@ def _source(
             )
     label = kind_of(array) == "categorical"
     flat = band_dim(array.dims) is None or (label and len(first.bands) == 1)
-    return Source(name, tuple(readers), label, classes_of(array), flat)
+    ready = wrap is not None or all(map(_is_ready, readers))
+    return Source(name, tuple(readers), label, classes_of(array), flat, ready)
+
+
+def _is_ready(reader: WindowReader) -> bool:
+    """Whether pixels lie in memory as they are wanted; Zarr has a cache of its chunks."""
+    if isinstance(reader, Marked):
+        return _is_ready(reader.source)
+    return isinstance(reader, ArrayReader) and isinstance(reader.pixels, InMemory | StoredArray)
 
 
 def _check_group(name: str, sources: Sequence[Source]) -> None:

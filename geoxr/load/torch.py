@@ -108,7 +108,8 @@ def to_torch(
     device : str or torch.device, optional
         Where batches are delivered. Copies to a GPU go from pinned memory, beside the computing.
     cache : {"tiles", "disk"}, pathlib.Path or None
-        "tiles" keeps decoded tiles of compressed files in memory, within ``options.tile_cache``.
+        "tiles" keeps decoded tiles of compressed files in memory, and of other layers the blocks
+        that chips of an overlapping grid share, within ``options.tile_cache``.
         "disk" keeps aligned blocks of the layers in a file, from which later epochs are copied,
         whatever is drawn; it is gone with the loader. A path is a folder where that file is kept,
         for other processes and later runs. Both grow to at most ``options.scratch_size``. None
