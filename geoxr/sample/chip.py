@@ -372,10 +372,7 @@ class ChipPlan:
             return NotImplemented
         alike = self.grids == other.grids and self.size == other.size and self.group == other.group
         if not alike:
-            raise ArgumentError(
-                f"Plans of different grids or sizes ({self.size} and {other.size} pixels) cannot be "
-                f"added: a loader makes batches of one shape."
-            )
+            raise ArgumentError(_difference(self, other))
         if len(self) and len(other):  # a sum of chips with all dates and chips with some raises
             Spots.join([plan.spots(plan.indices(0, 1)) for plan in (self, other)])
         draw = Chain((_Part(self), _Part(other)))
@@ -556,6 +553,22 @@ class ChipPlan:
         return (
             f"ChipPlan({len(self)} {self.items} of {height} x {width} pixels on {', '.join(facts)})"
         )
+
+
+def _difference(one: ChipPlan, other: ChipPlan) -> str:
+    """Say why plans cannot be added."""
+    said = "Plans cannot be added that "
+    if one.size != other.size:
+        return f"{said}have chips of {one.size} and of {other.size} pixels: batches have one shape."
+    if one.group != other.group:
+        return f"{said}have {one.items} and {other.items}: batches have one shape."
+    mine, theirs = ({grid.node for grid in plan.grids} for plan in (one, other))
+    if mine != theirs:
+        return (
+            f"{said}lie in different nodes: only one of them has chips in {sorted(mine ^ theirs)[:5]}. Plan "
+            f"them together, or train from one loader after the other."
+        )
+    return f"{said}lie on different grids. Plan both on the same Dataset, with the same dates."
 
 
 def _percent(share: float) -> str:

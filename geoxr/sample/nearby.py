@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from geoxr.errors import ChipError
+from geoxr.errors import ArgumentError, ChipError
 from geoxr.grid.geobox import resolution
 from geoxr.sample.area import Units, Within, crs_units
 from geoxr.sample.chip import ChipPlan, Spots
@@ -89,6 +89,8 @@ def random_batch_chips(
 
 def _squares(terms: Terms, spread: float | None, units: Units) -> list[tuple[int, int]]:
     """Sides (rows, columns) of a square on each grid."""
+    if isinstance(spread, bool) or not isinstance(spread, int | float | np.number | None):
+        raise ArgumentError(f"spread is a number of pixels or CRS units, not {spread!r}.")
     found = []
     for room in terms.rooms:
         x, y = resolution(room.geobox) if units == "crs" and spread is not None else (1.0, 1.0)

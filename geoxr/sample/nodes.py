@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
@@ -112,6 +113,13 @@ def size_on(
         raise ChipError(
             f"Chips of {height} x {width} pixels do not fit into any node; the largest has "
             f"{largest[0]} x {largest[1]}. Make size smaller."
+        )
+    if len(fitting) < len(nodes):
+        names = [node.grid.node for node in nodes if node not in fitting]
+        warnings.warn(
+            f"{len(names)} of {len(nodes)} nodes are smaller than a chip of {height} x {width} pixels and "
+            f"are left out: {', '.join(map(repr, names[:5]))}{', ...' if len(names) > 5 else ''}.",
+            stacklevel=4,
         )
     return (height, width), fitting
 
