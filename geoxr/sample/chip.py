@@ -565,8 +565,8 @@ def _difference(one: ChipPlan, other: ChipPlan) -> str:
     mine, theirs = ({grid.node for grid in plan.grids} for plan in (one, other))
     if mine != theirs:
         return (
-            f"{said}lie in different nodes: only one of them has chips in {sorted(mine ^ theirs)[:5]}. Plan "
-            f"them together, or train from one loader after the other."
+            f"{said}lie in different nodes: only one of them has chips in {sorted(mine ^ theirs)[:5]}. "
+            f"Plan them together, or train from one loader after the other."
         )
     return f"{said}lie on different grids. Plan both on the same Dataset, with the same dates."
 

@@ -113,3 +113,9 @@ def test_nonsense_is_told(whole: Make) -> None:
         chips(80, 10, batch_size=2, spread=3, units="crs")
     with pytest.raises(gx.errors.ChipError, match="roomiest part of it is 5 x 5 pixels"):
         chips(8, 10, batch_size=2, aoi=shapely.box(500_000, 5_199_950, 500_050, 5_200_000))
+
+
+@pytest.mark.parametrize("spread", ["a", True, [64]])
+def test_a_spread_is_a_number(whole: Make, spread: object) -> None:
+    with pytest.raises(gx.errors.ArgumentError, match="spread is a number of pixels or CRS units"):
+        whole().geoxr.random_batch_chips(16, 8, batch_size=4, spread=spread)

@@ -14,6 +14,8 @@ from geoxr.sample.nodes import ground_area
 
 Make = Callable[..., xr.Dataset]
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* nodes are smaller than a chip")
+
 WEST = GeoBox((60, 80), Affine(10, 0, 500_000, 0, -10, 5_200_000), "EPSG:32633")
 EAST = GeoBox((120, 100), Affine(5, 0, 300_000, 0, -5, 5_200_000), "EPSG:32634")
 
@@ -47,6 +49,23 @@ def test_every_chip_lies_on_the_grid_of_its_node(zones: xr.DataTree) -> None:
         assert nodes == {"west", "zones/east"}
         again = pickle.loads(pickle.dumps(plan))
         assert [(c.node, c.window) for c in again] == [(c.node, c.window) for c in plan]
+
+
+def test_nodes_smaller_than_a_chip_are_named(zones: xr.DataTree) -> None:
+    for make in (zones.geoxr.grid_chips, lambda size: zones.geoxr.random_chips(size, 5)):
+        with pytest.warns(UserWarning, match=r"1 of 3 nodes .* 16 x 16 .* left out: 'small'\."):
+            make(16)
+    with pytest.warns(UserWarning, match=r"2 of 3 nodes .*: 'west', 'small'\."):
+        zones.geoxr.grid_chips(90)
+
+
+def test_plans_of_other_nodes_are_not_added(zones: xr.DataTree) -> None:
+    few, all_of_them = zones.geoxr.grid_chips(16), zones.geoxr.grid_chips(6)
+    with pytest.raises(gx.errors.ArgumentError, match=r"chips of \(16, 16\) and of \(6, 6\) pixels"):
+        few + all_of_them
+    west = geopandas.GeoSeries([shapely.box(*zones["west"].to_dataset().geoxr.bounds)], crs=32633)
+    with pytest.raises(gx.errors.ArgumentError, match=r"in different nodes: .*\['zones/east'\]"):
+        few + zones.geoxr.grid_chips(16, aoi=west)
 
 
 def test_a_grid_covers_all_nodes(zones: xr.DataTree) -> None:
