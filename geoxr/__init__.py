@@ -32,7 +32,7 @@ _NAMES = {
     "map": "geoxr.derive.map",
     "merge": "geoxr.catalog.merge",
     "mosaic": "geoxr.catalog.join",
-    "open_product": "geoxr.products",
+    "open_product": "geoxr.catalog.open_product",
     "open_raster": "geoxr.catalog.open",
     "open_vector": "geoxr.catalog.vector",
     "open_zarr": "geoxr.io.open",
@@ -55,13 +55,14 @@ if TYPE_CHECKING:
     from geoxr.catalog.join import mosaic
     from geoxr.catalog.merge import merge
     from geoxr.catalog.open import open_raster
+    from geoxr.catalog.open_product import open_product
     from geoxr.catalog.vector import open_vector
     from geoxr.derive.map import map
     from geoxr.derive.mask import qa_mask
     from geoxr.errors import GeoxrError
     from geoxr.grid.classes import Classes
     from geoxr.io.open import open_zarr
-    from geoxr.products import Band, Product, list_products, open_product
+    from geoxr.products import Band, Product, list_products
     from geoxr.sample.chip import ChipPlan
     from geoxr.sample.class_index import class_index
     from geoxr.sample.split import k_fold_blocks, split_blocks

@@ -33,12 +33,14 @@ class SceneFiles:
     paths : tuple of str
     bands : tuple of str, optional
         One name per path; left out, the bands are those of the one file.
-    time : datetime64, optional
+    start, end : datetime64
+        First and last moment of the acquisition; NaT where nobody knows.
     """
 
     paths: tuple[str, ...]
     bands: tuple[str, ...] | None = None
-    time: np.datetime64 | None = None
+    start: np.datetime64 = NO_TIME
+    end: np.datetime64 = NO_TIME
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,6 @@ def _look(
         given.kind or kind_of_file(info),
         json.dumps(attrs),
     )
-    time = NO_TIME if files.time is None else files.time
     path = info.reader.path
     paths = (path,) if len(files.paths) == 1 else tuple(map(_absolute, files.paths))
     height, width = reader.geobox.shape
@@ -185,8 +186,8 @@ def _look(
         tuple(reader.geobox.affine)[:6],
         (height, width),
         info.reader.stamp,
-        time,
-        time,
+        files.start,
+        files.end,
     )
     return row, reader if keep else None
 

@@ -11,6 +11,7 @@ import xarray as xr
 
 from geoxr.catalog.merge import merge
 from geoxr.catalog.open import open_raster
+from geoxr.catalog.open_product import open_product
 from geoxr.demo.settings import Settings
 from geoxr.derive.present import present_classes
 from geoxr.derive.write import write_classes, write_nodata
@@ -19,7 +20,6 @@ from geoxr.grid.geobox import geobox_of, same_grid
 from geoxr.grid.shapes import covered
 from geoxr.io.dataset import layer_reader
 from geoxr.io.gdal import FileInfo, open_file
-from geoxr.products import open_product
 from geoxr.sample.area import footprint
 from geoxr.testing import LandsatCDL
 

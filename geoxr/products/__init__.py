@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from geoxr.products.cdl import CDL
 from geoxr.products.landsat import LANDSAT8_L2_SR
-from geoxr.products.open import list_products, open_product, products
 from geoxr.products.product import Band, Product
+from geoxr.products.registry import list_products, products
 
 __all__ = [
     "CDL",
@@ -13,6 +13,5 @@ __all__ = [
     "Band",
     "Product",
     "list_products",
-    "open_product",
     "products",
 ]
