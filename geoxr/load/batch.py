@@ -16,6 +16,7 @@ from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import crop
 from geoxr.grid.window import Window
 from geoxr.io.blocks import keeping, tiles
+from geoxr.io.bytes import looking_once
 from geoxr.io.pages import own_pages
 from geoxr.io.reader import WindowReader, everything, fill_of, read_padded
 from geoxr.load.convert import Place, scratch, to_float, to_index
@@ -181,10 +182,26 @@ class Recipe(_Value):
         spots = plan.spots(index)
         out["index"][: len(index)] = index
         self._describe(out, plan, spots, slice(0, len(spots)))
+        with looking_once():
+            failed = self._fill_all(out, plan, spots, index, halted)
+        for item, cause in sorted(failed.items()):
+            if redraw is None:
+                raise cause
+            self._replace(out, plan, item, cause, redraw)
+
+    def _fill_all(
+        self,
+        out: Arrays,
+        plan: ChipPlan,
+        spots: Spots,
+        index: np.ndarray,
+        halted: Callable[[], bool],
+    ) -> dict[int, ChipReadError]:
+        """Read all chips; return what went wrong, by position of the item."""
         failed: dict[int, ChipReadError] = {}
         for patch in patches_of(plan, spots, self._sweep(plan)):
             if halted():
-                return
+                break
             try:
                 self._fill(out, plan, patch)
                 continue
@@ -197,10 +214,7 @@ class Recipe(_Value):
                     self._fill(out, plan, one)
                 except (OSError, ClassesError) as error:
                     failed[one.chips[0][0] // plan.group] = _named(error, plan, one, index)
-        for item, cause in sorted(failed.items()):
-            if redraw is None:
-                raise cause
-            self._replace(out, plan, item, cause, redraw)
+        return failed
 
     def _replace(
         self, out: Arrays, wanted: ChipPlan, item: int, error: ChipReadError, redraw: Redraw

@@ -61,7 +61,9 @@ def test_nodes_smaller_than_a_chip_are_named(zones: xr.DataTree) -> None:
 
 def test_plans_of_other_nodes_are_not_added(zones: xr.DataTree) -> None:
     few, all_of_them = zones.geoxr.grid_chips(16), zones.geoxr.grid_chips(6)
-    with pytest.raises(gx.errors.ArgumentError, match=r"chips of \(16, 16\) and of \(6, 6\) pixels"):
+    with pytest.raises(
+        gx.errors.ArgumentError, match=r"chips of \(16, 16\) and of \(6, 6\) pixels"
+    ):
         few + all_of_them
     west = geopandas.GeoSeries([shapely.box(*zones["west"].to_dataset().geoxr.bounds)], crs=32633)
     with pytest.raises(gx.errors.ArgumentError, match=r"in different nodes: .*\['zones/east'\]"):
