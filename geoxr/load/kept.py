@@ -12,13 +12,11 @@ from geoxr.io.blocks import sharing, tiles
 from geoxr.io.cache import SharedCache
 from geoxr.io.pages import own_pages
 from geoxr.io.reader import WindowReader, everything, read_padded
-from geoxr.load.memory import Pool
+from geoxr.load.memory import carve, size_of
 from geoxr.options import options
 
 #: Share of the cache of tiles that blocks may take.
 _SHARE = 0.75
-#: Memory of so many blocks of a kind is kept for the next ones.
-_SPARE = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +43,6 @@ class Blocks:
         self.decoded: set[str] = set()
         self._room = 0
         self._cache: SharedCache[_Block] = SharedCache(lambda: self._room)
-        self._pools: dict[tuple[object, ...], Pool] = {}
         sharing.add(self._cache)
 
     @property
@@ -61,9 +58,8 @@ class Blocks:
         return fits
 
     def forget(self) -> None:
-        """Give up all blocks and their memory."""
+        """Give up all blocks."""
         self.make_room(0)
-        self._pools.clear()
 
     def read(
         self, name: str, reader: WindowReader, grid: int, dates: tuple[int, ...], window: Window
@@ -71,7 +67,7 @@ class Blocks:
         """Return pixels (T, C, h, w) and validity (T, 1, h, w) of a block of a variable."""
 
         def read() -> _Block:
-            arrays, before = self._memory(reader, len(dates), window), tiles.asked
+            arrays, before = _memory(reader, len(dates), window), tiles.asked
             bands, _ = everything(reader)
             read_padded(reader, window, arrays["pixels"], arrays["valid"], bands=bands, times=dates)
             if tiles.asked != before:
@@ -82,15 +78,11 @@ class Blocks:
         tiles.shrink()
         return arrays["pixels"], arrays["valid"]
 
-    def _memory(self, reader: WindowReader, dates: int, window: Window) -> dict[str, np.ndarray]:
-        """Memory for a block, which is used again: the system takes long to give new one."""
-        size = window.height, window.width
-        key = reader.dtype, len(reader.bands), dates, size
-        pool = self._pools.get(key)
-        if pool is None:
-            shapes = {
-                "pixels": ((dates, len(reader.bands), *size), reader.dtype),
-                "valid": ((dates, 1, *size), np.dtype(bool)),
-            }
-            pool = self._pools.setdefault(key, Pool(shapes, _SPARE, own_pages))
-        return pool.take()
+
+def _memory(reader: WindowReader, dates: int, window: Window) -> dict[str, np.ndarray]:
+    size = window.height, window.width
+    shapes = {
+        "pixels": ((dates, len(reader.bands), *size), reader.dtype),
+        "valid": ((dates, 1, *size), np.dtype(bool)),
+    }
+    return carve(own_pages(size_of(shapes)), shapes)
