@@ -146,7 +146,7 @@ def test_blocks_leave_the_cache_to_decoded_tiles(folder: Path, kept: list[int]) 
 
 def test_blocks_and_tiles_share_one_bound(folder: Path) -> None:
     ds, packed = opened(folder), opened(folder, "packed.tif")
-    loader = ds.geoxr.to_torch(ds.geoxr.grid_chips(SIZE, stride=16), batch_size=5)
+    loader = ds.geoxr.to_torch(ds.geoxr.grid_chips(SIZE, stride=16), batch_size=5, threads=0)
     batches = iter(loader)
     next(batches)
     assert loader._recipe._blocks.nbytes > 0
