@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 from contextvars import ContextVar
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,8 +22,12 @@ from geoxr.options import options
 _GAP = 1 << 14
 #: Bytes that are read at once, so that they stay in the processor's cache until they are copied.
 _SCRATCH = 1 << 19
+#: Caches that take room from that of tiles.
+sharing: weakref.WeakSet[SharedCache[Any]] = weakref.WeakSet()
 #: Decoded tiles of this process.
-tiles: SharedCache[np.ndarray] = SharedCache(lambda: options.tile_cache)
+tiles: SharedCache[np.ndarray] = SharedCache(
+    lambda: max(options.tile_cache - sum(cache.nbytes for cache in list(sharing)), 0)
+)
 #: Whether reads of this context keep decoded tiles and use those that are kept.
 keeping: ContextVar[bool] = ContextVar("keeping", default=True)
 

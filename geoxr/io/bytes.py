@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -113,6 +116,20 @@ def stamp_of(path: str) -> Stamp:
     return status.st_mtime_ns, status.st_size
 
 
+#: Files that were found unchanged, where looking once is enough.
+_unchanged: ContextVar[set[tuple[str, Stamp]] | None] = ContextVar("unchanged", default=None)
+
+
+@contextmanager
+def looking_once() -> Iterator[None]:
+    """Look once whether a file is the one that was opened, not at every read in this context."""
+    token = _unchanged.set(set())
+    try:
+        yield
+    finally:
+        _unchanged.reset(token)
+
+
 def check_unchanged(path: str, stamp: Stamp) -> None:
     """Raise if a file is not the one that was opened.
 
@@ -121,10 +138,15 @@ def check_unchanged(path: str, stamp: Stamp) -> None:
     ReadFailedError
         If it has gone, or was written since.
     """
+    seen = _unchanged.get()
+    if seen is not None and (path, stamp) in seen:
+        return
     if stamp_of(path) != stamp:
         raise ReadFailedError(
             f"{path} was changed or removed after it was opened. Open the layer again."
         )
+    if seen is not None:
+        seen.add((path, stamp))
 
 
 class _OpenFiles:

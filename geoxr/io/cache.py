@@ -93,11 +93,19 @@ class SharedCache(Generic[ValueT]):
                 self._making.pop(key, None)
             mine.set()
 
+    def shrink(self, room: int = 0) -> None:
+        """Drop what was used longest ago until `room` bytes are free within the limit."""
+        limit = self._limit()
+        if self.nbytes + room <= limit:
+            return
+        with self._lock:
+            while self._values and self.nbytes + room > limit:
+                self.nbytes -= self._values.popitem(last=False)[1].nbytes
+
     def _keep(self, key: Hashable, value: ValueT) -> None:
         size, limit = value.nbytes, self._limit()
+        self.shrink(size)
         with self._lock:
-            while self._values and self.nbytes + size > limit:
-                self.nbytes -= self._values.popitem(last=False)[1].nbytes
             if size <= limit and key not in self._values:
                 self._values[key] = value
                 self.nbytes += size

@@ -29,7 +29,7 @@ from geoxr.io.cache import SharedCache
 from geoxr.io.codecs import handles
 from geoxr.io.holes import read_failed, warn_skipped
 from geoxr.io.parallel import run_all
-from geoxr.io.rawtiles import RawBand, read_raw
+from geoxr.io.rawtiles import RawBand, RawBlocks, raw_blocks, read_raw
 from geoxr.io.reader import View, WindowReader, fill_of
 from geoxr.io.tiff import RAW, NotHandledError, TiffImage, coalesced, fill_value, parse
 
@@ -114,6 +114,8 @@ class Header:
 
 #: Headers of this process: they are not sent along with readers.
 _headers: SharedCache[Header] = SharedCache(lambda: _HEADERS)
+#: Where uncompressed blocks of bands that are read together lie.
+_raw: SharedCache[RawBlocks] = SharedCache(lambda: _HEADERS // 4)
 
 
 @dataclass(frozen=True)
@@ -215,8 +217,10 @@ class GeotiffReader(View):
     ) -> list[tuple[Piece, str]]:
         """Fill pixels (band, height, width); return what could not be read, if that is allowed."""
         file, level, full = opened
-        if step == 1 and read_raw(_raw_bands(file, level, samples), window, out):
-            return []
+        if step == 1 and level.image.compression == RAW:
+            raw = _raw_of([level], [samples])
+            if read_raw(raw, [_descriptor(file)] * len(raw.offsets), window, out):
+                return []
         holes: list[tuple[Piece, str]] = []
 
         def attempt(piece: Piece) -> None:
@@ -246,7 +250,7 @@ def read_together(readers: Sequence[GeotiffReader], window: Window, out: np.ndar
 
     False where they are not, or where one of them cannot be read; reading them one by one tells.
     """
-    bands: list[RawBand] = []
+    levels, samples, descriptors = [], [], []
     for reader in readers:
         opened = reader._open(1)
         if opened is None:
@@ -254,13 +258,34 @@ def read_together(readers: Sequence[GeotiffReader], window: Window, out: np.ndar
         file, level, _ = opened
         if level.image.compression != RAW:
             return False
-        bands += _raw_bands(file, level, (reader.source.indexes[0] - 1,))
-    return read_raw(bands, window, out)
+        levels.append(level)
+        samples.append((reader.source.indexes[0] - 1,))
+        descriptors.append(_descriptor(file))
+    return read_raw(_raw_of(levels, samples), descriptors, window, out)
 
 
-def _raw_bands(file: ReadAt, level: Level, samples: tuple[int, ...]) -> list[RawBand]:
-    descriptor = getattr(file, "descriptor", None)
-    return [RawBand(descriptor, level.stamp[1], level.image, sample) for sample in samples]
+def _raw_of(levels: Sequence[Level], samples: Sequence[tuple[int, ...]]) -> RawBlocks:
+    """Where the blocks of some bands of some files lie, from the cache or from their headers."""
+    key = tuple(
+        [
+            (level.path, level.stamp, level.position, some)
+            for level, some in zip(levels, samples, strict=True)
+        ]
+    )
+    return _raw.get(
+        key,
+        lambda: raw_blocks(
+            [
+                RawBand(level.stamp[1], level.image, sample)
+                for level, some in zip(levels, samples, strict=True)
+                for sample in some
+            ]
+        ),
+    )
+
+
+def _descriptor(file: ReadAt) -> int | None:
+    return getattr(file, "descriptor", None)
 
 
 def own_reader(source: FileReader, file: rasterio.DatasetReader) -> GeotiffReader | None:

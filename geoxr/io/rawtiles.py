@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numba
@@ -40,29 +42,95 @@ _memory = _Memory()
 
 
 class RawBand(NamedTuple):
-    """A band of an open file.
+    """A band of a file.
 
     Attributes
     ----------
-    descriptor : int or None
-        Of the open file, if it has one.
     size : int [bytes]
         Of the file. A block that it does not hold in full is not read in part.
     sample : int
         Position of the band in `image`.
     """
 
-    descriptor: int | None
     size: int
     image: TiffImage
     sample: int
 
 
-def read_raw(bands: Sequence[RawBand], window: Window, out: np.ndarray) -> bool:
-    """Fill the pixels of a window from uncompressed blocks of one file, or of several alike.
+@dataclass(frozen=True, eq=False)
+class RawBlocks:
+    """Where uncompressed blocks of some bands lie, in one file or in several alike.
+
+    Attributes
+    ----------
+    image : TiffImage
+        Of the first band.
+    samples : int64 array (band,)
+        Positions of the bands in a pixel.
+    offsets : uint64 array (file, block)
+        Empty where bands cannot be read together; the one file of interleaved bands is one row.
+    there : bool array (block,)
+        Whether all files hold a block in full.
+    """
+
+    image: TiffImage
+    samples: np.ndarray
+    offsets: np.ndarray
+    there: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes."""
+        return self.samples.nbytes + self.offsets.nbytes + self.there.nbytes
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether no block is missing."""
+        return bool(self.there.all())
+
+
+def raw_blocks(bands: Sequence[RawBand]) -> RawBlocks:
+    """Find the blocks of bands that are read together."""
+    image = bands[0].image
+    samples = np.array([band.sample for band in bands])
+    height, width = image.block
+    line = width * image.depth * image.dtype.itemsize
+    if not _handled(bands, line):
+        return RawBlocks(image, samples, np.empty((0, 0), "uint64"), np.empty(0, bool))
+    files = bands if image.depth == 1 else bands[:1]
+    starts = [band.sample * image.plane if image.depth == 1 else 0 for band in files]
+    spans = [slice(start, start + image.plane) for start in starts]
+    offsets = np.array(
+        [b.image.offsets[span] for b, span in zip(files, spans, strict=True)], "uint64"
+    )
+    counts = np.array([b.image.counts[span] for b, span in zip(files, spans, strict=True)])
+    rows = np.minimum(height, image.height - np.arange(image.plane) // image.across * height)
+    ends = offsets + (rows * line).astype("uint64")
+    sizes = np.array([[band.size] for band in files], "uint64")
+    return RawBlocks(image, samples, offsets, (counts.astype(bool) & (ends <= sizes)).all(axis=0))
+
+
+def _handled(bands: Sequence[RawBand], line: int) -> bool:
+    """Whether bands are stored alike, in a way that is read here."""
+    image = bands[0].image
+    kind = image.dtype.kind in "iuf" and image.dtype != np.float16 and image.dtype.isnative
+    if image.compression != RAW or not kind or line > _AT_ONCE:
+        return False
+    if image.depth > 1:
+        return all(band.image is image for band in bands)
+    layout = _layout(image)
+    return all(band.image is image or _layout(band.image) == layout for band in bands)
+
+
+def read_raw(
+    raw: RawBlocks, descriptors: Sequence[int | None], window: Window, out: np.ndarray
+) -> bool:
+    """Fill the pixels of a window.
 
     Parameters
     ----------
+    descriptors : sequence of int or None
+        Of the open files, one for each row of ``raw.offsets``.
     out : array (band, height, width)
 
     Returns
@@ -71,38 +139,22 @@ def read_raw(bands: Sequence[RawBand], window: Window, out: np.ndarray) -> bool:
         False if that is not for this function, or failed: then `out` holds anything, and whoever
         reads block by block finds out why.
     """
-    image = bands[0].image
+    image = raw.image
+    if not raw.offsets.size or image.dtype != out.dtype or None in descriptors:
+        return False
     height, width = image.block
-    line = width * image.depth * image.dtype.itemsize
-    if image.compression != RAW or not image.dtype.isnative or image.dtype != out.dtype:
-        return False
-    if line > _AT_ONCE or out.dtype.kind not in "iuf" or out.dtype == np.float16:
-        return False
-    layout = _layout(image)
-    if any(band.image is not image and _layout(band.image) != layout for band in bands):
-        return False
-    files = bands if image.depth == 1 else bands[:1]
-    if any(band.descriptor is None for band in bands) or not (
-        image.depth == 1 or all(band.image is image for band in bands)
-    ):
-        return False
-    down = np.arange(window.row // height, (window.stop[0] - 1) // height + 1)
-    across = np.arange(window.col // width, (window.stop[1] - 1) // width + 1)
+    down = np.arange(window.row // height, (window.row + window.height - 1) // height + 1)
+    across = np.arange(window.col // width, (window.col + window.width - 1) // width + 1)
     blocks = (down[:, None] * image.across + across).ravel()
-    first = [band.sample * image.plane if image.depth == 1 else 0 for band in files]
-    places = np.array([b.image.offsets[blocks + f] for b, f in zip(files, first, strict=True)])
-    counts = np.array([b.image.counts[blocks + f] for b, f in zip(files, first, strict=True)])
-    there = np.repeat(np.minimum(height, image.height - down * height) * line, len(across))
-    sizes = np.array([[band.size] for band in files])
-    if not counts.all() or (places + there.astype("uint64") > sizes).any():
+    if not raw.whole and not raw.there[blocks].all():
         return False
     number = int(
         _read(
-            np.array([band.descriptor for band in files]),
-            places,
+            np.array(descriptors),
+            raw.offsets[:, blocks],
             (height, width, image.depth),
             (window.row, window.col, window.height, window.width),
-            np.array([band.sample for band in bands]),
+            raw.samples,
             _memory.bytes.view(image.dtype),
             out,
         )

@@ -15,13 +15,13 @@ from geoxr.grid.affine import map_points, rotated
 from geoxr.grid.classes import Classes
 from geoxr.grid.geobox import crop
 from geoxr.grid.window import Window
-from geoxr.io.blocks import keeping, tiles
-from geoxr.io.pages import own_pages
+from geoxr.io.blocks import keeping
+from geoxr.io.bytes import looking_once
 from geoxr.io.reader import WindowReader, everything, fill_of, read_padded
 from geoxr.load.convert import Place, scratch, to_float, to_index
-from geoxr.load.memory import Shapes, carve, size_of
+from geoxr.load.kept import Blocks
+from geoxr.load.memory import Shapes
 from geoxr.load.patches import Patch, Sweep, patches_of, patches_of_each, sweep_of
-from geoxr.options import options
 from geoxr.sample.chip import ChipPlan, Spots
 
 #: A batch of NumPy arrays by name.
@@ -30,8 +30,6 @@ Arrays = dict[str, np.ndarray]
 Redraw = Callable[[ChipReadError, int, int], tuple[ChipPlan, int]]
 #: Integer types of labels whose codes are looked up in a table.
 _TABLED = ("uint8", "uint16")
-#: Share of the cache of tiles that the blocks of a grid may take while they are needed.
-_SHARE = 0.75
 _NO_DATE = np.iinfo("int64").min
 
 
@@ -181,10 +179,26 @@ class Recipe(_Value):
         spots = plan.spots(index)
         out["index"][: len(index)] = index
         self._describe(out, plan, spots, slice(0, len(spots)))
+        with looking_once():
+            failed = self._fill_all(out, plan, spots, index, halted)
+        for item, cause in sorted(failed.items()):
+            if redraw is None:
+                raise cause
+            self._replace(out, plan, item, cause, redraw)
+
+    def _fill_all(
+        self,
+        out: Arrays,
+        plan: ChipPlan,
+        spots: Spots,
+        index: np.ndarray,
+        halted: Callable[[], bool],
+    ) -> dict[int, ChipReadError]:
+        """Read all chips; return what went wrong, by position of the item."""
         failed: dict[int, ChipReadError] = {}
         for patch in patches_of(plan, spots, self._sweep(plan)):
             if halted():
-                return
+                break
             try:
                 self._fill(out, plan, patch)
                 continue
@@ -197,10 +211,7 @@ class Recipe(_Value):
                     self._fill(out, plan, one)
                 except (OSError, ClassesError) as error:
                     failed[one.chips[0][0] // plan.group] = _named(error, plan, one, index)
-        for item, cause in sorted(failed.items()):
-            if redraw is None:
-                raise cause
-            self._replace(out, plan, item, cause, redraw)
+        return failed
 
     def _replace(
         self, out: Arrays, wanted: ChipPlan, item: int, error: ChipReadError, redraw: Redraw
@@ -235,8 +246,8 @@ class Recipe(_Value):
                 bands, every = everything(reader)
                 dates = every if patch.times is None or not source.timed else patch.times
                 channels = slice(start, start + source.channels)
-                if patch.stays and not source.ready and source.name not in self._decoded:
-                    pixels, seen = self._kept(source, patch, dates)
+                if patch.stays and self._stays(source):
+                    pixels, seen = self._blocks.read(source.name, reader, patch.grid, dates, window)
                 else:
                     shape = (len(dates), source.channels, window.height, window.width)
                     seen = scratch((len(dates), 1, *shape[2:]), np.dtype(bool), "valid")
@@ -268,45 +279,26 @@ class Recipe(_Value):
         kept = other = 0
         for source in itertools.chain.from_iterable(self.outputs.values()):
             depth = self._steps(plan, source) * (source.channels * source.dtype.itemsize + 1)
-            if source.ready or source.name in self._decoded:
-                other += depth
-            else:
+            if self._stays(source):
                 kept += depth
-        fits = other < kept and sweep.area * kept <= _SHARE * options.tile_cache
-        return sweep if fits else None
+            else:
+                other += depth
+        if other < kept and self._blocks.make_room(sweep.area * kept):
+            return sweep
+        self._blocks.forget()
+        return None
 
-    def _kept(
-        self, source: Source, patch: Patch, dates: tuple[int, ...]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return pixels (T, C, h, w) and validity (T, 1, h, w) of a block, read once for all batches."""
-        reader, window = source.readers[patch.grid], patch.window
-        size = window.height, window.width
-        shapes = {
-            "pixels": ((len(dates), source.channels, *size), reader.dtype),
-            "valid": ((len(dates), 1, *size), np.dtype(bool)),
-        }
+    def forget(self) -> None:
+        """Give up what was kept for the next batches."""
+        self._blocks.forget()
 
-        def read() -> np.ndarray:
-            memory, before = own_pages(size_of(shapes)), tiles.asked
-            bands, _ = everything(reader)
-            read_padded(reader, window, *carve(memory, shapes).values(), bands=bands, times=dates)
-            if tiles.asked != before:
-                self._decoded.add(source.name)
-            return memory
-
-        key = self._token, source.name, patch.grid, dates, window
-        found = carve(tiles.get(key, read), shapes)
-        return found["pixels"], found["valid"]
+    def _stays(self, source: Source) -> bool:
+        """Whether blocks of a variable are worth keeping."""
+        return not source.ready and source.name not in self._blocks.decoded
 
     @cached_property
-    def _decoded(self) -> set[str]:
-        """Variables whose decoded tiles are in the cache, where blocks would take their room."""
-        return set()
-
-    @cached_property
-    def _token(self) -> object:
-        """Tells its blocks from those of others."""
-        return object()
+    def _blocks(self) -> Blocks:
+        return Blocks()
 
     def _convert(
         self,

@@ -202,6 +202,7 @@ class ChipLoader:
                     del batch
         finally:
             arrays_ahead.close()  # type: ignore[attr-defined]
+            self._recipe.forget()
         _report(run)
 
     def _redraw(self, plan: ChipPlan, skipped: _Skipped) -> Redraw:

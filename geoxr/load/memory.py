@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
+
+from geoxr.io.pages import Lease
 
 #: Shape and type of every array of a batch.
 Shapes: TypeAlias = Mapping[str, tuple[tuple[int, ...], np.dtype]]
@@ -71,15 +73,4 @@ class Pool:
             memory = self._free.pop()
         except IndexError:
             memory = self._make(self._size)
-        return carve(np.asarray(_Lease(memory, self._free)), self._shapes)
-
-
-class _Lease:
-    """What all views of some memory hold on to; the memory is free when it is gone."""
-
-    def __init__(self, memory: np.ndarray, free: deque[np.ndarray]) -> None:
-        self._memory, self._free = memory, free
-        self.__array_interface__: dict[str, Any] = memory.__array_interface__
-
-    def __del__(self) -> None:
-        self._free.append(self._memory)
+        return carve(np.asarray(Lease(memory, self._free)), self._shapes)

@@ -158,6 +158,8 @@ def _blocks(
 ) -> _Blocks:
     """Blocks of a tiling from `start` that chips meet, cut at `stop`, each with these chips."""
     first, last = (corners - start) // sides, (corners + np.array(size) - 1 - start) // sides
+    top_left = first.min(axis=0)  # negative where chips reach over the edge
+    first, last = first - top_left, last - top_left
     number = int(last[:, 1].max()) + 1
     pairs = []
     for chip, ((top, left), (bottom, right)) in enumerate(zip(first, last, strict=True)):
@@ -171,7 +173,7 @@ def _blocks(
     met, cuts = np.unique(block[order], return_index=True)
     result = []
     for at, members in zip(met, np.split(chip[order], cuts[1:]), strict=True):
-        corner = start + np.array(divmod(int(at), number)) * sides
+        corner = start + (np.array(divmod(int(at), number)) + top_left) * sides
         end = corner + sides if stop is None else np.minimum(corner + sides, stop)
         result.append((Window(*map(int, (*corner, *(end - corner)))), members))
     return result

@@ -28,8 +28,8 @@ class LoaderStats:
     invalid : float
         Share of the delivered pixels that are not valid in all variables.
     tile_hits, tile_misses : int
-        Decoded tiles, and blocks that chips share, that were in the cache, and that were not. These
-        two and `nbytes` count for the whole process, whoever reads.
+        Decoded tiles that were in the cache, and that were not. These two and `nbytes` count for the
+        whole process, whoever reads.
     nbytes : int [bytes]
         Read from files by position; what GDAL reads is not counted.
     """

@@ -18,7 +18,7 @@ from geoxr.errors import ArgumentError, ChipReadError, GridError
 from geoxr.grid.window import Window
 from geoxr.load.batch import Arrays, Recipe
 from geoxr.load.memory import carve, plain_bytes, size_of
-from geoxr.load.patches import patches_of
+from geoxr.load.patches import Sweep, patches_of
 from geoxr.load.recipe import make_recipe
 from geoxr.sample.chip import ChipPlan, Fixed, Grid, Spots
 from geoxr.testing import write_geotiff
@@ -70,15 +70,25 @@ corner = st.tuples(st.integers(-60, 490), st.integers(-60, 590))
     corners=st.lists(corner, min_size=1, max_size=40),
     size=st.tuples(st.integers(1, 300), st.integers(1, 300)),
     near=st.integers(1, 40),
+    sides=st.none() | st.tuples(st.integers(30, 300), st.integers(30, 300)),
 )
 @settings(max_examples=60, deadline=None)
 def test_patches_hold_every_pixel_of_every_chip_once(
-    corners: list[tuple[int, int]], size: tuple[int, int], near: int
+    corners: list[tuple[int, int]],
+    size: tuple[int, int],
+    near: int,
+    sides: tuple[int, int] | None,
 ) -> None:
     spots = Spots(np.array(corners, "int64") // near)
     plan = ChipPlan((Grid(GRID),), size, Fixed(spots))
     seen = np.zeros((len(corners), *size), int)
-    for patch in patches_of(plan, spots):
+    sweep = None if sides is None else Sweep(sides, 0)
+    for patch in patches_of(plan, spots, sweep):
+        if sides is not None:
+            window = patch.window
+            assert (window.height, window.width) == sides
+            assert window.row % sides[0] == 0
+            assert window.col % sides[1] == 0
         for chip, window in patch.chips:
             assert (window.row, window.col) == tuple(spots.corners[chip])
             part = patch.window & window

@@ -1,7 +1,6 @@
 """Blocks that batches of an overlapping grid share with the next ones."""
 
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,9 @@ import xarray as xr
 from affine import Affine
 
 import geoxr as gx
-from geoxr.io.blocks import tiles
+from geoxr.io.blocks import sharing, tiles
 from geoxr.io.bytes import bytes_read
+from geoxr.load.kept import Blocks
 from geoxr.testing import write_geotiff
 
 SHAPE = 400, 500
@@ -34,10 +34,19 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of the blocks that were kept, in the order of reading."""
+    sizes: list[int] = []
+    read = Blocks.read
+
+    def noted(self: Blocks, *args: object) -> object:
+        result = read(self, *args)
+        sizes.append(self.nbytes)
+        return result
+
+    monkeypatch.setattr(Blocks, "read", noted)
     tiles.clear()
-    yield
-    tiles.clear()
+    return sizes
 
 
 def opened(folder: Path, name: str = "image.tif") -> xr.Dataset:
@@ -63,12 +72,12 @@ def same(ours: list[dict], theirs: list[dict]) -> bool:
 @pytest.mark.parametrize("stride", [32, 17, (64, 20)])
 @pytest.mark.parametrize("threads", [0, 3])
 def test_chips_from_kept_blocks_are_those_read_alone(
-    folder: Path, edge: str, stride: object, threads: int
+    folder: Path, kept: list[int], edge: str, stride: object, threads: int
 ) -> None:
     ds = opened(folder)
     plan = ds.geoxr.grid_chips(SIZE, stride=stride, edge=edge)
     ours = delivered(ds, plan, threads=threads)
-    assert tiles.nbytes > 0
+    assert max(kept) > 0
     alone = ds.geoxr.to_torch(plan)
     for batch in ours:
         for at, number in enumerate(batch["index"].tolist()):
@@ -85,12 +94,11 @@ def test_each_pixel_is_read_once(folder: Path) -> None:
         pass
     first = bytes_read.value - before
     assert 0.9 * size < first < 1.3 * size
-    for _ in loader:  # all blocks are there
-        pass
-    assert bytes_read.value - before == first
+    assert loader._recipe._blocks.nbytes == 0  # at the end of an epoch nothing is
+    assert not tiles.nbytes
 
 
-def test_nothing_is_kept_where_chips_do_not_meet_again(folder: Path) -> None:
+def test_nothing_is_kept_where_chips_do_not_meet_again(folder: Path, kept: list[int]) -> None:
     ds = opened(folder)
     grid = ds.geoxr.grid_chips(SIZE, stride=16)
     for plan, options in (
@@ -101,52 +109,67 @@ def test_nothing_is_kept_where_chips_do_not_meet_again(folder: Path) -> None:
         (grid, {"cache": None}),
         (grid, {"cache": "disk"}),
     ):
-        tiles.clear()
         delivered(ds, plan, **options)
-        assert tiles.nbytes == 0
+        assert not kept
 
 
-def test_parts_of_a_grid_and_layers_in_memory(folder: Path) -> None:
+def test_parts_of_a_grid_and_layers_in_memory(folder: Path, kept: list[int]) -> None:
     ds = opened(folder)
     plan = ds.geoxr.grid_chips(SIZE, stride=16)
     part = plan[37:101]
     assert same(delivered(ds, part), delivered(ds, part, cache=None))
-    assert tiles.nbytes > 0
-    tiles.clear()
+    assert max(kept) > 0
+    kept.clear()
     expected = delivered(ds, part, cache=None)
     loaded = ds.load()
     loaded["image"] = loaded["image"].geoxr.write_nodata(0)
     assert same(delivered(loaded, part), expected)
-    assert tiles.nbytes == 0
+    assert not kept
 
 
-def test_blocks_leave_the_cache_to_decoded_tiles(folder: Path) -> None:
+def test_blocks_leave_the_cache_to_decoded_tiles(folder: Path, kept: list[int]) -> None:
     raw, packed = opened(folder), opened(folder, "packed.tif")
     plan = packed.geoxr.grid_chips(SIZE, stride=16)
-    assert same(delivered(packed, plan, threads=0), delivered(raw, plan, cache=None))
+    expected = delivered(raw, plan, cache=None)
+    assert not kept
     loader = packed.geoxr.to_torch(plan, batch_size=5, threads=0)
-    tiles.clear()
-    for _ in loader:
-        pass
-    sizes = sum(tile.nbytes for tile in tiles._values.values() if tile.ndim == 3)
-    assert tiles.nbytes - sizes <= 2 * 256 * 384 * 7  # the blocks that told
+    batches = iter(loader)
+    ours = [next(batches), next(batches)]
+    assert kept  # the blocks that told
+    assert loader._recipe._blocks.nbytes == 0
+    number = len(kept)
+    ours += batches
+    assert len(kept) == number
+    assert same(ours, expected)
+    assert tiles.nbytes > 0
 
 
-def test_the_cache_stays_in_its_bounds(folder: Path) -> None:
+def test_blocks_and_tiles_share_one_bound(folder: Path) -> None:
+    ds, packed = opened(folder), opened(folder, "packed.tif")
+    loader = ds.geoxr.to_torch(ds.geoxr.grid_chips(SIZE, stride=16), batch_size=5, threads=0)
+    batches = iter(loader)
+    next(batches)
+    assert loader._recipe._blocks.nbytes > 0
+    taken = sum(cache.nbytes for cache in list(sharing))
+    with gx.options.set(tile_cache=taken + (1 << 20)):
+        delivered(packed, packed.geoxr.random_chips(SIZE, 30, seed=0))
+        assert 0 < tiles.nbytes <= 1 << 20
+    batches.close()
+
+
+def test_the_cache_stays_in_its_bounds(folder: Path, kept: list[int]) -> None:
     ds = opened(folder)
     plan = ds.geoxr.grid_chips(SIZE, stride=16)
-    expected, before = delivered(ds, plan, cache=None), gx.options.tile_cache
-    try:
-        for limit in (1_000, 1 << 20, 3 << 20):
-            gx.options.tile_cache = limit
-            tiles.clear()
+    expected = delivered(ds, plan, cache=None)
+    for limit in (1_000, 1 << 20, 3 << 20, 30 << 20):
+        kept.clear()
+        with gx.options.set(tile_cache=limit):
             assert same(delivered(ds, plan, threads=2), expected)
-            assert tiles.nbytes <= limit
-    finally:
-        gx.options.tile_cache = before
+        assert max(kept, default=0) <= limit
+    assert kept
 
 
-def test_dates_and_native_types(folder: Path) -> None:
+def test_dates_and_native_types(folder: Path, kept: list[int]) -> None:
     ds = opened(folder)
     pixels = np.random.default_rng(1).integers(0, 9, (3, 2, *SHAPE)).astype("uint16")
     days = np.datetime64("2020-01-01", "ns") + np.arange(3).astype("timedelta64[D]")
@@ -157,7 +180,7 @@ def test_dates_and_native_types(folder: Path) -> None:
     timed = layer.to_dataset(name="image")
     plan = timed.geoxr.grid_chips(SIZE, stride=32, steps=2, time_stride=1)
     assert same(delivered(timed, plan), delivered(timed, plan, cache=None))
-    assert tiles.nbytes > 0
+    assert max(kept) > 0
     plan = ds.geoxr.grid_chips(SIZE, stride=32)
     assert same(
         delivered(ds, plan, dtype="native"), delivered(ds, plan, dtype="native", cache=None)
@@ -168,7 +191,6 @@ def test_a_file_that_breaks_costs_the_chips_over_it(folder: Path) -> None:
     ds = opened(folder)
     plan = ds.geoxr.grid_chips(SIZE, stride=32)
     expected = delivered(ds, plan, cache=None)
-    tiles.clear()
     size = (folder / "image.tif").stat()
     with (folder / "image.tif").open("r+b") as file:
         file.truncate(size.st_size * 2 // 3)
