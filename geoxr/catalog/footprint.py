@@ -45,12 +45,12 @@ def _of_group(table: SceneTable, rows: np.ndarray, crs: CRS, wgs84: CRS) -> np.n
     shapes = round_poles(points, 360)
     left, _, right, _ = shapely.bounds(shapes).T
     for i in np.flatnonzero((left < -180) | (right > 180)):
-        shapes[i] = _split(shapes[i])
+        shapes[i] = split(shapes[i])
     shapes[~good] = shapely.Polygon()
     return np.where(shapely.is_valid(shapes), shapes, shapely.make_valid(shapes))
 
 
-def _split(shape: shapely.Geometry) -> shapely.Geometry:
+def split(shape: shapely.Geometry) -> shapely.Geometry:
     """Bring a shape back between -180 and 180 degrees, in parts if need be."""
     shape = shapely.make_valid(shape)
     parts = []

@@ -9,10 +9,14 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
+from geoxr.catalog.catalog import Catalog
 from geoxr.catalog.paths import find_files
 from geoxr.catalog.scan import Errors, Given, SceneFiles, check_errors, scan
 from geoxr.catalog.scenes import Look, Target, Time, layer_of
+from geoxr.catalog.table import SceneTable
 from geoxr.derive.decode import decode as decoded
+from geoxr.errors import MissingFileError
+from geoxr.io.reader import WindowReader
 from geoxr.products.files import scenes_of
 from geoxr.products.product import Band, Product
 from geoxr.products.registry import find_product
@@ -21,7 +25,7 @@ from geoxr.typing import Align, Bounds, CRSLike, Overlap, PathLike, Resampling
 
 def open_product(
     product: str | Product,
-    paths: PathLike | Sequence[PathLike],
+    paths: PathLike | Sequence[PathLike] | Catalog,
     *,
     bands: Sequence[str] | None = None,
     years: Sequence[int] | None = None,
@@ -43,7 +47,7 @@ def open_product(
     ----------
     product : str or Product
         A name out of `list_products`, or a description of your own.
-    paths : path, list, pattern or directory
+    paths : path, list, pattern, directory or Catalog
         Files that the pattern of the product does not match are left out.
     bands : sequence of str, optional
         Bands to keep, by own ("SR_B4") or common name ("red").
@@ -75,32 +79,60 @@ def open_product(
     product = find_product(product)
     kept = [product.band(name) for name in bands] if bands is not None else list(product.bands)
     check_errors(errors)
-    named, incomplete = scenes_of(
-        product, find_files(paths), kept, years=years, skip=errors == "skip"
-    )
-    scenes = [SceneFiles(one.paths, one.bands, one.start, one.end) for one in named]
-    given = Given(default=product.nodata, kind=product.kind)
-    found = scan(scenes, given, errors=errors)
+    first: WindowReader | None = None
+    skipped: list[str] = []
+    if isinstance(paths, Catalog):
+        table = _in_years(paths.table, years)
+        if bands is None and len(product.bands) > 1:
+            kept = [product.band(name) for name in table.header(0).bands]
+    else:
+        named, incomplete = scenes_of(
+            product, find_files(paths), kept, years=years, skip=errors == "skip"
+        )
+        scenes = [SceneFiles(one.paths, one.bands, one.start, one.end) for one in named]
+        found = scan(scenes, Given(default=product.nodata, kind=product.kind), errors=errors)
+        table, skipped = found.table, [*incomplete, *found.skipped]
+        first = found.first if len(table) == 1 else None
     layer = layer_of(
-        found.table,
+        table,
         Target(crs=crs, resolution=resolution, bounds=bounds, like=like, align=align),
         Look(
             product.name, product.kind, product.classes, product.attrs(),
             band=None if product.kind == "categorical" else "band",
         ),
+        bands=[band.name for band in kept] if len(product.bands) > 1 else None,
         time=time,
         overlap=overlap,
         resampling=resampling,
         default=product.nodata,
         errors=errors,
-        skipped=[*incomplete, *found.skipped],
-        first=found.first if len(found.table) == 1 else None,
+        skipped=skipped,
+        first=first,
+        ordered=isinstance(paths, Catalog) and paths.ordered,
     )  # fmt: skip
     if "band" in layer.dims:
         layer = layer.assign_coords(_band_coords(kept))
     if decode and product.kind == "continuous":
         layer = decoded(layer)
     return layer if chunks is None else layer.chunk(chunks)
+
+
+def _in_years(table: SceneTable, years: Sequence[int] | None) -> SceneTable:
+    """Keep scenes that begin in some years.
+
+    Raises
+    ------
+    MissingFileError
+        If there is none of a year.
+    """
+    if years is None:
+        return table
+    found = table.starts.astype("datetime64[Y]").astype(int) + 1970
+    missing = sorted({int(year) for year in years} - set(found.tolist()))
+    if missing:
+        known = sorted(set(found[~np.isnat(table.starts)].tolist()))
+        raise MissingFileError(f"The catalog has no scenes of {missing}; it has some of {known}.")
+    return table.take(np.flatnonzero(np.isin(found, list(map(int, years)))))
 
 
 def _band_coords(bands: Sequence[Band]) -> dict[str, tuple[str, np.ndarray]]:

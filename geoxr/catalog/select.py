@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import shapely
 
 from geoxr.errors import ArgumentError
@@ -30,6 +31,28 @@ def shape_of(aoi: Any) -> shapely.Geometry:
         f"aoi must be a geometry in EPSG:4326, a GeoSeries or a GeoDataFrame, not a "
         f"{type(aoi).__name__}."
     )
+
+
+def mask_of(where: Any, frame: Any) -> np.ndarray:
+    """Return which rows of a table are meant by a boolean mask, or by a function of the table.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no boolean for each row.
+    """
+    import pandas as pd
+
+    given = where(frame.copy()) if callable(where) else where
+    if isinstance(given, pd.Series):
+        given = given.fillna(False)  # a comparison with a missing value
+    mask = np.asarray(given)
+    if mask.shape != (len(frame),) or mask.dtype.kind not in "bO":
+        raise ArgumentError(
+            f"where must be {len(frame)} booleans, one for each scene, not {mask.dtype} of shape "
+            f"{mask.shape}: where=lambda frame: frame['cloud_cover'] < 20."
+        )
+    return mask.astype(bool)
 
 
 def interval_of(time: Any) -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -14,7 +15,7 @@ from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
-from geoxr.errors import ArgumentError, ReadFailedError
+from geoxr.errors import ArgumentError, MissingFileError, ReadFailedError
 from geoxr.grid.crs import parse_crs
 from geoxr.grid.geobox import same_grid
 from geoxr.io.facts import BandFacts, storable
@@ -265,13 +266,21 @@ def open_row(row: Row, default: float | None = None, *, skip: bool = False) -> W
 
     Raises
     ------
+    MissingFileError
+        If a file is not there any more.
     ReadFailedError
         If a file was changed since its header was read.
     """
     header = row.header
     nodata = None if header.masked else header.nodata
     crs = crs_from_text(header.crs)
-    infos = [open_given(path, crs, nodata, default, skip=skip) for path in row.paths]
+    try:
+        infos = [open_given(path, crs, nodata, default, skip=skip) for path in row.paths]
+    except MissingFileError as error:
+        raise MissingFileError(
+            f"{error} If the files of a catalog were moved, name the place where they are: "
+            f"catalog.relocate({os.path.dirname(row.name)!r}, new)."
+        ) from error
     resampling: Resampling = "nearest" if header.kind == "categorical" else "bilinear"
     if len(infos) == 1 and len(header.bands) == len(infos[0].reader.bands):
         reader = place(infos[0], resampling)
