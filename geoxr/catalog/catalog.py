@@ -146,8 +146,9 @@ class Catalog:
         known = None if product is None else find_product(product)
         given = given_scenes(paths, known, bands, errors)
         built = build(given, Reading(known, footprint, errors, workers, progress))
-        warn_skipped([reason for _, reason in built.skipped], len(given.scenes), stacklevel=2)
-        return cls._of(built, known)
+        catalog = cls._of(built, known)
+        warn_skipped(catalog._reasons, len(given.scenes) + len(given.skipped), stacklevel=2)
+        return catalog
 
     def update(
         self,
@@ -181,8 +182,9 @@ class Catalog:
         known = self.product if product is None else find_product(product)
         given = given_scenes(paths, known, bands, errors)
         built = rebuild(self._frame, given, Reading(known, footprint, errors, workers, progress))
-        warn_skipped([reason for _, reason in built.skipped], len(given.scenes), stacklevel=2)
-        return type(self)._of(built, known)
+        catalog = self._of(built, known)
+        warn_skipped(catalog._reasons, len(given.scenes) + len(given.skipped), stacklevel=2)
+        return catalog
 
     @classmethod
     def _of(cls, built: Built, product: Product | None) -> Catalog:
@@ -207,6 +209,10 @@ class Catalog:
     def skipped(self) -> pd.DataFrame:
         """Files that the scan left out: a table of path (None if a name alone tells) and reason."""
         return skipped_table(self._skipped)
+
+    @property
+    def _reasons(self) -> list[str]:
+        return [reason for _, reason in self._skipped]
 
     @property
     def product(self) -> Product | None:
@@ -367,7 +373,7 @@ class Catalog:
         """Keep some scenes by their positions, in the order given."""
         catalog = self._with(self._frame.iloc[rows])
         if "table" in self.__dict__:
-            catalog.__dict__["table"] = self.table.take(rows)
+            catalog.__dict__["table"] = self.table.take(rows).trimmed()
         return catalog
 
     def _with(self, frame: geopandas.GeoDataFrame) -> Catalog:

@@ -107,7 +107,8 @@ def _label(geobox: GeoBox) -> str:
     crs = crs_name(geobox.crs).lower().replace(":", "")
     crs = "".join(mark if mark.isalnum() else "_" for mark in crs)
     x, y = resolution(geobox)
-    size = f"{x:.6g}" if abs(x - y) <= 1e-6 * x else f"{x:.6g}x{y:.6g}"
+    sizes = (x,) if abs(x - y) <= 1e-6 * x else (x, y)
+    size = "x".join(np.format_float_positional(one, 6, fractional=False, trim="-") for one in sizes)
     axes = geobox.crs.proj.axis_info if geobox.crs is not None else []
     unit = axes[0].unit_name if axes else ""
     return f"{crs}_{size}{_UNITS.get(unit, unit.replace(' ', ''))}"

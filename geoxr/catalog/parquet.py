@@ -77,6 +77,7 @@ def write_parquet(frame: geopandas.GeoDataFrame, path: PathLike) -> Path:
     for name, column in _stac_columns(frame, shapes).items():
         table = table.append_column(name, column)
     table = table.append_column("geometry", pa.array(shapely.to_wkb(shapes), pa.binary()))
+    table = table.select([*(name for name in frame.columns if name not in STAC), *STAC])
     metadata = {
         **(table.schema.metadata or {}),
         b"geo": json.dumps(_geo(shapes)).encode(),
@@ -179,22 +180,22 @@ def _frame(table: pyarrow.Table) -> geopandas.GeoDataFrame:
     import geopandas
     import pyarrow.compute as pc
 
-    nested = {
+    made = {
         "bands": _texts(pc.binary_join(table["bands"], _SEPARATOR)),
         "transform": _rows(table["transform"], 6),
         "shape": _rows(table["shape"], 2),
+        "geometry": shapely.from_wkb(table["geometry"].to_numpy()),
     }
-    shapes = shapely.from_wkb(table["geometry"].to_numpy())
-    flat = table.drop_columns([*nested, "geometry"]).to_pandas()
-    columns = {name: flat.get(name, nested.get(name)) for name in table.column_names[:-1]}
-    return geopandas.GeoDataFrame(columns, geometry=shapes, crs=4326)
+    flat = table.drop_columns(list(made)).to_pandas()
+    columns = {name: made[name] if name in made else flat[name] for name in table.column_names}
+    return geopandas.GeoDataFrame(columns, geometry="geometry", crs=4326)
 
 
 def _texts(column: pyarrow.ChunkedArray) -> np.ndarray:
-    """Lists of text; equal ones are taken apart once."""
+    """Lists of text; equal ones are one list."""
     coded = column.combine_chunks().dictionary_encode()
     known = [text.split(_SEPARATOR) for text in coded.dictionary.to_pylist()]
-    return as_objects([list(known[i]) for i in coded.indices.to_pylist()])
+    return as_objects([known[i] for i in coded.indices.to_pylist()])
 
 
 def _rows(column: pyarrow.ChunkedArray, many: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,8 @@ def mask_of(where: Any, frame: Any) -> np.ndarray:
     import pandas as pd
 
     given = where(frame.copy()) if callable(where) else where
-    if isinstance(given, pd.Series):
-        given = given.fillna(False)  # a comparison with a missing value
+    if isinstance(given, pd.Series) and given.dtype in ("boolean", object):
+        given = given.fillna(False)  # of a comparison with a missing value
     mask = np.asarray(given)
     if mask.shape != (len(frame),) or mask.dtype.kind not in "bO":
         raise ArgumentError(
@@ -57,6 +58,17 @@ def mask_of(where: Any, frame: Any) -> np.ndarray:
 
 def interval_of(time: Any) -> tuple[Any, Any]:
     """First and last moment of an interval."""
+    if isinstance(time, str):
+        return _interval_of_text(time)
+    return _interval_of(time)
+
+
+@lru_cache(maxsize=256)
+def _interval_of_text(time: str) -> tuple[Any, Any]:
+    return _interval_of(time)
+
+
+def _interval_of(time: Any) -> tuple[Any, Any]:
     import pandas as pd
 
     try:

@@ -52,7 +52,7 @@ def summary(frame: geopandas.GeoDataFrame) -> dict[str, str]:
     names = {text: crs_name(crs_from_text(text if isinstance(text, str) else None))
              for text in set(codes)}  # fmt: skip
     lines["CRS"] = _counted([names[text] for text in codes])
-    lines["resolution"] = _counted(_resolutions(frame)) + " CRS units"
+    lines["resolution"] = _counted(_resolutions(frame)) + " [CRS units]"
     lines["bands"] = _counted([", ".join(bands) for bands in frame["bands"].tolist()], "; ")
     lines["dtype"] = _counted(frame["dtype"].tolist())
     starts = times_of(frame["start"])

@@ -177,6 +177,12 @@ class SceneTable:
             changed[name] = getattr(self, name)[picked]
         return replace(self, **changed)
 
+    def trimmed(self) -> SceneTable:
+        """Leave out headers that no scene has."""
+        used, header_of = np.unique(self.header_of, return_inverse=True)
+        headers = tuple(self.headers[i] for i in used)
+        return replace(self, headers=headers, header_of=header_of.astype("int32"))
+
     def with_nodata(self, value: float) -> SceneTable:
         """Let a number mark missing pixels, instead of what files name.
 

@@ -42,7 +42,8 @@ def test_a_scan_finds_what_headers_say(folder: Path) -> None:
     with rasterio.open(folder / "a.tif") as file:
         change = pyproj.Transformer.from_crs(32633, 4326, always_xy=True)
         expected = change.transform_bounds(*file.bounds, densify_pts=21)
-    np.testing.assert_allclose(frame.geometry[0].bounds, expected, atol=1e-9)
+    side = min(expected[2] - expected[0], expected[3] - expected[1])
+    np.testing.assert_allclose(frame.geometry[0].bounds, expected, atol=2e-4 * side)
     assert frame["id"].tolist() == ["a", "b"]
     assert pickle.loads(pickle.dumps(catalog)).frame.equals(frame)
 
