@@ -90,9 +90,9 @@ def build(given: GivenScenes, how: Reading) -> Built:
         if not kept:
             return Built(None, _skipped(given, failed))
     frame = frame_of(table, shapes)
-    frame.insert(0, "id", [given.names[i] for i in kept])
-    if product is not None:
-        frame.insert(1, "product", product.name)
+    names = dict.fromkeys(name for i in kept for name in given.columns[i])
+    for at, name in enumerate(names):
+        frame.insert(at, name, [given.columns[i].get(name) for i in kept])
     return Built(frame, _skipped(given, failed))
 
 
@@ -123,7 +123,7 @@ def rebuild(known: geopandas.GeoDataFrame, given: GivenScenes, how: Reading) -> 
     skipped = given.skipped
     if fresh:
         some = GivenScenes(
-            tuple(given.scenes[j] for j in fresh), tuple(given.names[j] for j in fresh)
+            tuple(given.scenes[j] for j in fresh), tuple(given.columns[j] for j in fresh)
         )
         built = build(some, how)
         skipped += built.skipped

@@ -28,14 +28,14 @@ class GivenScenes:
     Attributes
     ----------
     scenes : tuple of SceneFiles
-    names : tuple of str
-        One for each scene.
+    columns : tuple of mapping of str to value
+        What is known of each scene before its files are opened: ``id``, ``product``.
     skipped : tuple of (str or None, str)
         Files left out, if it is known which, and why.
     """
 
     scenes: tuple[SceneFiles, ...]
-    names: tuple[str, ...]
+    columns: tuple[Mapping[str, Any], ...]
     skipped: tuple[tuple[str | None, str], ...] = ()
 
 
@@ -57,9 +57,10 @@ def given_scenes(
             "bands= needs a product, which knows the band of a file by its name. Without one give "
             "a mapping of scenes: {name: {band: path}}."
         )
+    of = {} if product is None else {"product": product.name}
     if isinstance(paths, Mapping):
         scenes, names = _of_mapping(paths, product, bands)
-        return GivenScenes(scenes, names)
+        return GivenScenes(scenes, tuple({"id": name, **of} for name in names))
     files, twice = _once(find_files(paths))
     skipped: list[tuple[str | None, str]] = [
         (path, f"{path} was given more than once and is taken once.") for path in twice
@@ -71,7 +72,8 @@ def given_scenes(
         named, incomplete = scenes_of(product, files, kept, skip=errors == "skip")
         found = [SceneFiles(one.paths, one.bands, one.start, one.end) for one in named]
         skipped += [(None, reason) for reason in incomplete]
-    return GivenScenes(tuple(found), tuple(scene_name(one.paths) for one in found), tuple(skipped))
+    columns = tuple({"id": scene_name(one.paths), **of} for one in found)
+    return GivenScenes(tuple(found), columns, tuple(skipped))
 
 
 def scene_name(paths: Sequence[str]) -> str:

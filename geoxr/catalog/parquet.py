@@ -43,6 +43,8 @@ STAC = (
     "proj:shape",
     "proj:transform",
 )
+#: Fields of ``bbox``.
+_EDGES = ("xmin", "ymin", "xmax", "ymax")
 #: Between the names of bands; no name has it.
 _SEPARATOR = "\x1f"
 
@@ -93,14 +95,14 @@ def _stac_columns(frame: geopandas.GeoDataFrame, shapes: np.ndarray) -> dict[str
     starts, ends = (times_of(frame[name]).astype("datetime64[us]") for name in ("start", "end"))
     one = np.isnat(ends) | (starts == ends)
     moments, moment = pa.timestamp("us", tz="UTC"), np.where(one, starts, np.datetime64("NaT"))
-    bounds = dict(zip(("xmin", "ymin", "xmax", "ymax"), shapely.bounds(shapes).T, strict=True))
+    edges = [pa.array(edge, from_pandas=True) for edge in shapely.bounds(shapes).T]  # NaN: none
     codes = {text: _epsg(text) for text in set(frame["crs"].tolist())}
     epsg = [codes[text] for text in frame["crs"].tolist()]
     return {
         "datetime": pa.array(moment, moments),
         "start_datetime": pa.array(starts, moments),
         "end_datetime": pa.array(np.where(np.isnat(ends), starts, ends), moments),
-        "bbox": pa.StructArray.from_arrays(map(pa.array, bounds.values()), names=list(bounds)),
+        "bbox": pa.StructArray.from_arrays(edges, names=list(_EDGES)),
         "proj:code": pa.array([None if code is None else f"EPSG:{code}" for code in epsg]),
         "proj:epsg": pa.array(epsg, pa.int32()),
         "proj:shape": pa.array([list(pair) for pair in frame["shape"]]),
@@ -117,7 +119,7 @@ def _geo(shapes: np.ndarray) -> dict[str, Any]:
     """Metadata of a GeoParquet file."""
     import pyproj
 
-    box = {edge: ["bbox", edge] for edge in ("xmin", "ymin", "xmax", "ymax")}
+    box = {edge: ["bbox", edge] for edge in _EDGES}
     types = sorted({shape.geom_type for shape in shapes})
     total = shapely.total_bounds(shapes)
     column: dict[str, Any] = {
