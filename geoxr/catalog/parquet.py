@@ -11,8 +11,11 @@ STAC projection extension 2.0.0 (``proj:code``, ``proj:shape``, ``proj:transform
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +48,7 @@ STAC = (
 )
 #: Fields of ``bbox``.
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
-#: Between the names of bands; no name has it.
+#: Between names and between paths, none of which has it.
 _SEPARATOR = "\x1f"
 
 
@@ -180,17 +183,34 @@ def _check_version(path: str, version: int) -> None:
 def _frame(table: pyarrow.Table) -> geopandas.GeoDataFrame:
     """Return a table of 100,000 scenes in a fraction of a second: lists are made all at once."""
     import geopandas
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    made = {
-        "bands": _texts(pc.binary_join(table["bands"], _SEPARATOR)),
-        "transform": _rows(table["transform"], 6),
-        "shape": _rows(table["shape"], 2),
-        "geometry": shapely.from_wkb(table["geometry"].to_numpy()),
-    }
-    flat = table.drop_columns(list(made)).to_pandas()
+    with _uncollected():
+        made = {
+            "bands": _texts(pc.binary_join(table["bands"], _SEPARATOR)),
+            "transform": _rows(table["transform"], 6),
+            "shape": _rows(table["shape"], 2),
+            "geometry": shapely.from_wkb(table["geometry"].to_numpy()),
+        }
+        if pa.types.is_list(table.schema.field("path").type):
+            joined = pc.binary_join(table["path"], _SEPARATOR).to_pylist()
+            made["path"] = as_objects([text.split(_SEPARATOR) for text in joined])
+        flat = table.drop_columns(list(made)).to_pandas()
     columns = {name: made[name] if name in made else flat[name] for name in table.column_names}
     return geopandas.GeoDataFrame(columns, geometry="geometry", crs=4326)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep Python from looking for garbage among hundreds of thousands of new objects."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _texts(column: pyarrow.ChunkedArray) -> np.ndarray:

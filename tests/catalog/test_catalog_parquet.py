@@ -103,3 +103,15 @@ def test_scenes_without_any_place_are_stored(tmp_path: Path) -> None:
     catalog = gx.Catalog.scan(path)
     again = gx.Catalog.from_parquet(catalog.to_parquet(tmp_path / "a.parquet"))
     assert shapely.is_empty(again.frame.geometry[0])
+
+
+def test_scenes_of_several_files_keep_their_lists(tmp_path: Path) -> None:
+    for band in ("red", "nir"):
+        write_geotiff(tmp_path / f"{band}.tif", np.ones((2, 2), "uint8"), crs=32633, transform=UTM)
+    files = {band: tmp_path / f"{band}.tif" for band in ("red", "nir")}
+    one, two = gx.Catalog.scan(files), gx.Catalog.scan(tmp_path / "red.tif")
+    for catalog in (one, one | two):
+        again = gx.Catalog.from_parquet(catalog.to_parquet(tmp_path / "a.parquet"))
+        assert again.frame["path"][0] == [str(path) for path in files.values()]
+        assert again.frame["bands"][0] == ["red", "nir"]
+        assert repr(list(again.table)) == repr(list(catalog.table))
