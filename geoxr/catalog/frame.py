@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pandas.api.types import is_string_dtype
 
 from geoxr.catalog.footprint import footprints
 from geoxr.catalog.table import NO_TIME, UNKNOWN, Header, SceneTable
@@ -64,7 +65,10 @@ def table_of(frame: geopandas.GeoDataFrame) -> SceneTable:
     header_of = np.empty(len(frame), "int32")
     paths = []
     names = ("path", "crs", "dtype", "bands", "nodata", "masked", "kind", "attrs")
-    rows = zip(*(frame[name].tolist() for name in names), strict=True)
+    columns = {name: frame[name].tolist() for name in names}
+    if is_string_dtype(frame["nodata"]):  # in a column of text, nothing is NaN and NaN is "nan"
+        columns["nodata"] = [one if isinstance(one, str) else None for one in columns["nodata"]]
+    rows = zip(*columns.values(), strict=True)
     for i, (path, crs, dtype, bands, nodata, masked, kind, attrs) in enumerate(rows):
         paths.append((path,) if isinstance(path, str) else tuple(str(file) for file in path))
         try:

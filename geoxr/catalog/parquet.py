@@ -191,6 +191,7 @@ def _frame(table: pyarrow.Table) -> geopandas.GeoDataFrame:
             "bands": _texts(pc.binary_join(table["bands"], _SEPARATOR)),
             "transform": _rows(table["transform"], 6),
             "shape": _rows(table["shape"], 2),
+            "nodata": as_objects(table["nodata"].to_pylist()),
             "geometry": shapely.from_wkb(table["geometry"].to_numpy()),
         }
         if pa.types.is_list(table.schema.field("path").type):

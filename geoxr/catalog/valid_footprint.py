@@ -9,6 +9,7 @@ from odc.geo.geobox import GeoBox
 
 from geoxr.catalog.footprint import split
 from geoxr.catalog.table import Row, open_row
+from geoxr.errors import CRSMismatchError
 from geoxr.grid.mask_outline import mask_outline
 from geoxr.grid.shapes import from_pixels, outline
 from geoxr.grid.window import Window
@@ -28,8 +29,8 @@ def valid_outline(row: Row) -> shapely.Geometry | None:
     Returns
     -------
     shapely.Geometry or None
-        Empty where nothing is valid. None if all that was looked at is valid, or if the scene has no
-        place on the earth: then its outline is its footprint.
+        Empty where nothing is valid. None if all that was looked at is valid, if the scene has no
+        place on the earth, or if its numbers are complex: then its outline is its footprint.
 
     Raises
     ------
@@ -37,7 +38,7 @@ def valid_outline(row: Row) -> shapely.Geometry | None:
         If the file cannot be read.
     """
     reader = open_row(row)
-    if not has_holes(reader) or row.geobox.crs is None:
+    if not has_holes(reader) or row.geobox.crs is None or reader.dtype.kind == "c":
         return None
     height, width = reader.geobox.shape
     step = max(int(np.ceil(np.sqrt(height * width / _LOOKS))), 1)
@@ -51,5 +52,8 @@ def valid_outline(row: Row) -> shapely.Geometry | None:
         return shapely.Polygon()
     drawn = from_pixels(mask_outline(valid[0, 0], step, window), reader.geobox)
     world = GeoBox((180, 360), Affine(1, 0, -180, 0, -1, 90), "EPSG:4326")
-    moved = unbroken(drawn & outline(reader.geobox), reader.geobox, world)
+    try:
+        moved = unbroken(drawn & outline(reader.geobox), reader.geobox, world)
+    except CRSMismatchError:  # of another celestial body
+        return None
     return None if moved is None else split(moved)

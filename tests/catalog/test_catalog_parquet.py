@@ -73,6 +73,17 @@ def test_files_of_geopandas_are_read(catalog: gx.Catalog, tmp_path: Path) -> Non
     assert again.query(bounds=tuple(frame.geometry[1].bounds)).tolist() == [1]
 
 
+@pytest.mark.parametrize("nodata", [None, np.nan, -9999.0])
+def test_no_nodata_and_nan_stay_apart(tmp_path: Path, nodata: float | None) -> None:
+    path = write_geotiff(
+        tmp_path / "a.tif", np.ones((2, 2), "float32"), crs=32633, transform=UTM, nodata=nodata
+    )
+    catalog = gx.Catalog.scan(path)
+    stored = catalog.to_parquet(tmp_path / "a.parquet")
+    for again in (gx.Catalog.from_parquet(stored), gx.Catalog(geopandas.read_parquet(stored))):
+        assert repr(again.table.header(0).nodata) == repr(nodata)
+
+
 def test_newer_versions_are_refused(catalog: gx.Catalog, tmp_path: Path) -> None:
     path = catalog.to_parquet(tmp_path / "a.parquet")
     table = pyarrow.parquet.read_table(path)
