@@ -164,7 +164,7 @@ class Catalog:
         """Scan again, and read only the headers of new files and of those that have changed.
 
         A file has changed if it was written at another time or has another size; of a scene with a
-        file for each band this is asked of the first. Scenes whose files are not among `paths` any
+        file for each band this is asked of the first. Remote files count as unchanged. Scenes whose files are not among `paths` any
         more are dropped. Columns of your own stay with their scenes and are empty for new ones.
 
         Parameters
@@ -516,6 +516,11 @@ class Catalog:
         tiles : optional
             Background as for ``folium.Map``, such as "OpenStreetMap". Default: none, so that nothing
             is fetched from a map server.
+
+        Warns
+        -----
+        UserWarning
+            If there are more than 5,000 scenes: then so many are shown, evenly chosen.
 
         Raises
         ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _LISTED = 4
 #: Footprints that a notebook draws.
 _DRAWN = 500
+#: Footprints that a map shows; a browser is slow with more.
+_MAPPED = 5000
 #: Width of the drawing in a notebook [pixel of the screen].
 _WIDTH = 360
 #: Columns that no pop-up shows.
@@ -122,6 +125,13 @@ def explore(frame: geopandas.GeoDataFrame, columns: Sequence[str] | None, tiles:
         columns = [str(name) for name in frame.columns if name not in _LONG]
     for name in columns:
         _column(drawn, name)
+    if len(drawn) > _MAPPED:
+        warnings.warn(
+            f"The map shows {_MAPPED:,} of {len(drawn):,} scenes, evenly chosen. Choose those to see: "
+            f"catalog.filter(bounds=..., time=...).explore().",
+            stacklevel=3,
+        )
+        drawn = drawn.iloc[np.linspace(0, len(drawn) - 1, _MAPPED).astype(int)]
     shown = drawn[[*columns, "geometry"]]
     shown = shown.assign(**{name: shown[name].map(str) for name in columns})
     left, bottom, right, top = drawn.total_bounds

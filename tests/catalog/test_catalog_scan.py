@@ -247,6 +247,22 @@ def test_scans_of_many_files_do_not_list_directories(write: Write) -> None:
     assert seen == ["TRUE", "TRUE"]
 
 
+def test_files_beside_an_image_are_found_without_a_listing(tmp_path: Path) -> None:
+    path = write_geotiff(tmp_path / "a.tif", np.ones((4, 4), "uint8"), crs=32633, transform=UTM)
+    with rasterio.open(path, "r+") as file:
+        file.write_mask(np.eye(4, dtype=bool))
+    (tmp_path / "a.tif.aux.xml").write_text(
+        "<PAMDataset><PAMRasterBand band='1'><Description>red</Description></PAMRasterBand>"
+        "</PAMDataset>"
+    )
+    assert (tmp_path / "a.tif.msk").exists()
+    catalog = gx.Catalog.scan([path])
+    assert catalog.table.header(0).masked
+    assert catalog.frame["bands"].tolist() == [["red"]]
+    layer = gx.open_raster(catalog)
+    np.testing.assert_array_equal(layer.geoxr.valid[0], np.eye(4, dtype=bool))
+
+
 def test_the_bar_counts_scenes(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     gx.Catalog.scan([write("a.tif"), write("b.tif")], progress=True)
     assert "2/2" in capsys.readouterr().err

@@ -96,6 +96,17 @@ def test_footprints_are_put_on_a_map_without_tiles(catalog: gx.Catalog) -> None:
         catalog.explore(columns=["clouds"])
 
 
+def test_a_map_of_many_scenes_shows_some(
+    catalog: gx.Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folium = pytest.importorskip("folium")
+    monkeypatch.setattr("geoxr.catalog.show._MAPPED", 1)
+    with pytest.warns(UserWarning, match="shows 1 of 2 scenes"):
+        chart = catalog.explore()
+    [drawn] = [child for child in chart._children.values() if isinstance(child, folium.GeoJson)]
+    assert len(drawn.data["features"]) == 1
+
+
 def test_missing_packages_are_named_with_their_extra(
     catalog: gx.Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
