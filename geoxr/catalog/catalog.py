@@ -164,8 +164,9 @@ class Catalog:
         """Scan again, and read only the headers of new files and of those that have changed.
 
         A file has changed if it was written at another time or has another size; of a scene with a
-        file for each band this is asked of the first. Remote files count as unchanged. Scenes whose files are not among `paths` any
-        more are dropped. Columns of your own stay with their scenes and are empty for new ones.
+        file for each band this is asked of the first. Remote files count as unchanged. Scenes whose
+        files are not among `paths` any more are dropped. Columns of your own stay with their scenes
+        and are empty for new ones.
 
         Parameters
         ----------
