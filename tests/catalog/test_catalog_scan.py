@@ -260,7 +260,7 @@ def test_files_beside_an_image_are_found_without_a_listing(tmp_path: Path) -> No
     assert catalog.table.header(0).masked
     assert catalog.frame["bands"].tolist() == [["red"]]
     layer = gx.open_raster(catalog)
-    np.testing.assert_array_equal(layer.geoxr.valid[0], np.eye(4, dtype=bool))
+    np.testing.assert_array_equal(layer.geoxr.valid, np.eye(4, dtype=bool))
 
 
 def test_the_bar_counts_scenes(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
