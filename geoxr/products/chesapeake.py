@@ -69,6 +69,7 @@ LAND_USE_2013 = Product(
     bands=_BAND,
     kind="categorical",
     nodata=0,
+    missing=(255,),
     units="1",
     classes=classes_of((
         (1, "Impervious Roads", "#000000"),

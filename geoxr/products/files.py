@@ -30,8 +30,8 @@ class NamedScene:
     ----------
     paths : tuple of str
         Those of the bands, then those of quality that `treatment` needs.
-    bands : tuple of str, optional
-        One name per path of a band, or the names of the bands of one file; None for a label raster.
+    bands : tuple of str
+        One name per path of a band, or the names of the bands of one file.
     start, end : datetime64
         First and last moment of the acquisition; NaT where names do not tell.
     treatment : Treatment
@@ -41,7 +41,7 @@ class NamedScene:
     """
 
     paths: tuple[str, ...]
-    bands: tuple[str, ...] | None = None
+    bands: tuple[str, ...]
     start: np.datetime64 = NO_TIME
     end: np.datetime64 = NO_TIME
     treatment: Treatment = NOTHING
@@ -227,9 +227,7 @@ def _scene(
     if "band" not in first.groups:
         names = tuple(band.name for band in product.bands)
         plain = Treatment(missing=product.missing, plain=len(names) > 1)
-        return NamedScene(
-            (first.path,), _named(product, names), first.time, first.time, plain, columns
-        )
+        return NamedScene((first.path,), names, first.time, first.time, plain, columns)
     label = PurePath(name).name or name
     missing = [band.name for band in bands if band.name not in files]
     if missing:
@@ -249,17 +247,12 @@ def _scene(
     paths = [files[band].path for band in (*names, *(one.band for one in qa))]
     return NamedScene(
         tuple(paths),
-        _named(product, names),
+        names,
         first.time,
         first.time,
         Treatment(flags, shift, product.missing),
         columns,
     )
-
-
-def _named(product: Product, names: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Names of bands; a label raster has none."""
-    return None if product.kind == "categorical" and len(names) == 1 else names
 
 
 def _flags(qa: QA, bands: Sequence[str]) -> Flags:
