@@ -110,6 +110,8 @@ class Catalog:
         *,
         product: str | Product | None = None,
         bands: Sequence[str] | None = None,
+        mask_clouds: bool = False,
+        mask_saturated: bool = False,
         footprint: Footprint = "bounds",
         errors: Errors = "raise",
         workers: int | None = None,
@@ -127,7 +129,11 @@ class Catalog:
             Sort files into scenes, bands and dates by the names that the product gives them. Files
             that are named otherwise are no scenes of it.
         bands : sequence of str, optional
-            With `product`: the bands that scenes need, by own or common name. Default: all.
+            With `product`: the bands that scenes need, by own or common name. Default: those that
+            `open_product` opens.
+        mask_clouds, mask_saturated : bool
+            With `product`: scenes bring along their quality files, and layers leave out the pixels
+            that these mark; see `open_product`.
         footprint : {"bounds", "valid"}
             The outline of each file, or of its valid pixels, which takes a coarse look at each file.
         errors : {"raise", "skip"}
@@ -144,7 +150,9 @@ class Catalog:
             If a file is missing or not a raster, or no file is named like the product.
         """
         known = None if product is None else find_product(product)
-        given = given_scenes(paths, known, bands, errors)
+        given = given_scenes(
+            paths, known, bands, errors, clouds=mask_clouds, saturated=mask_saturated
+        )
         built = build(given, Reading(known, footprint, errors, workers, progress))
         catalog = cls._of(built, known)
         warn_skipped(catalog._reasons, len(given.scenes) + len(given.skipped), stacklevel=2)
@@ -156,6 +164,8 @@ class Catalog:
         *,
         product: str | Product | None = None,
         bands: Sequence[str] | None = None,
+        mask_clouds: bool = False,
+        mask_saturated: bool = False,
         footprint: Footprint = "bounds",
         errors: Errors = "raise",
         workers: int | None = None,
@@ -170,7 +180,7 @@ class Catalog:
 
         Parameters
         ----------
-        paths, bands, footprint, errors, workers, progress
+        paths, bands, mask_clouds, mask_saturated, footprint, errors, workers, progress
             As for `scan`.
         product : str or Product, optional
             Default: that of the catalog.
@@ -181,7 +191,9 @@ class Catalog:
             With scenes in the order of `paths`.
         """
         known = self.product if product is None else find_product(product)
-        given = given_scenes(paths, known, bands, errors)
+        given = given_scenes(
+            paths, known, bands, errors, clouds=mask_clouds, saturated=mask_saturated
+        )
         built = rebuild(self._frame, given, Reading(known, footprint, errors, workers, progress))
         catalog = self._of(built, known)
         warn_skipped(catalog._reasons, len(given.scenes) + len(given.skipped), stacklevel=2)

@@ -80,7 +80,7 @@ def table_of(frame: geopandas.GeoDataFrame) -> SceneTable:
         crs = crs if isinstance(crs, str) else None
         header = Header(crs, str(dtype), tuple(bands), number, bool(masked), kind, attrs)
         header_of[i] = known.setdefault(header, len(known))
-        if len(paths[-1]) not in (1, len(header.bands)):
+        if not header.fits(len(paths[-1])):
             raise ArgumentError(
                 f"Scene {paths[-1][0]} has {len(paths[-1])} files for {len(header.bands)} bands. "
                 f"Give one file, or one for each band."

@@ -12,7 +12,7 @@ from geoxr.catalog.paths import find_files
 from geoxr.catalog.scan import Errors, SceneFiles, check_errors
 from geoxr.errors import ArgumentError
 from geoxr.products.files import scenes_of
-from geoxr.products.product import Product
+from geoxr.products.product import QA, Product
 from geoxr.typing import PathLike
 
 #: Paths, patterns, directories; bands and their files; scenes and their bands.
@@ -40,9 +40,15 @@ class GivenScenes:
 
 
 def given_scenes(
-    paths: Paths, product: Product | None, bands: Sequence[str] | None, errors: Errors
+    paths: Paths,
+    product: Product | None,
+    bands: Sequence[str] | None,
+    errors: Errors,
+    *,
+    clouds: bool = False,
+    saturated: bool = False,
 ) -> GivenScenes:
-    """Sort paths into scenes.
+    """Sort paths into scenes, with the quality files that mask them.
 
     Raises
     ------
@@ -57,6 +63,11 @@ def given_scenes(
             "bands= needs a product, which knows the band of a file by its name. Without one give "
             "a mapping of scenes: {name: {band: path}}."
         )
+    if (clouds or saturated) and (product is None or isinstance(paths, Mapping)):
+        raise ArgumentError(
+            "mask_clouds= and mask_saturated= need a product, which knows the quality files of a "
+            "scene by their names, and files, a directory or a pattern to find them in."
+        )
     of = {} if product is None else {"product": product.name}
     if isinstance(paths, Mapping):
         scenes, names = _of_mapping(paths, product, bands)
@@ -65,15 +76,47 @@ def given_scenes(
     skipped: list[tuple[str | None, str]] = [
         (path, f"{path} was given more than once and is taken once.") for path in twice
     ]
+    told: list[Mapping[str, Any]] = [{}] * len(files)
     if product is None:
         found = [SceneFiles((path,)) for path in files]
     else:
-        kept = list(product.bands) if bands is None else [product.band(band) for band in bands]
-        named, incomplete = scenes_of(product, files, kept, skip=errors == "skip")
-        found = [SceneFiles(one.paths, one.bands, one.start, one.end) for one in named]
+        qa = masks_of(product, clouds=clouds, saturated=saturated)
+        named, incomplete = scenes_of(
+            product, files, product.pick(bands), qa=qa, skip=errors == "skip"
+        )
+        found = [
+            SceneFiles(one.paths, one.bands, one.start, one.end, one.treatment) for one in named
+        ]
+        told = [one.columns for one in named]
         skipped += [(None, reason) for reason in incomplete]
-    columns = tuple({"id": scene_name(one.paths), **of} for one in found)
+    columns = tuple(
+        {"id": scene_name(one.treatment.split(one.paths)[0]), **of, **more}
+        for one, more in zip(found, told[: len(found)], strict=True)
+    )
     return GivenScenes(tuple(found), columns, tuple(skipped))
+
+
+def masks_of(product: Product, *, clouds: bool, saturated: bool) -> list[QA]:
+    """Quality files that were asked for.
+
+    Raises
+    ------
+    ArgumentError
+        If the product has none of that use.
+    """
+    found: list[QA] = []
+    for asked, use, option in (
+        (clouds, "clouds", "mask_clouds"),
+        (saturated, "saturation", "mask_saturated"),
+    ):
+        some = [one for one in product.qa if one.use == use]
+        if asked and not some:
+            raise ArgumentError(
+                f"{product.name} has no quality band that tells {use}, so {option}=True cannot be "
+                f"done. Leave it out; a mask of your own goes in with da.geoxr.mask(keep)."
+            )
+        found += some if asked else []
+    return found
 
 
 def scene_name(paths: Sequence[str]) -> str:

@@ -15,12 +15,13 @@ import numpy as np
 import rasterio
 from odc.geo.crs import CRS
 
-from geoxr.catalog.table import NO_TIME, Header, Row, SceneTable, crs_text, open_given, stack_bands
+from geoxr.catalog.scene_reader import kind_of_file, read_scene
+from geoxr.catalog.table import NO_TIME, Header, Row, SceneTable, crs_text, open_given
+from geoxr.derive.screen import NOTHING, Treatment
 from geoxr.errors import ArgumentError, GeoxrError, NotARasterError
 from geoxr.io.gdal import FileInfo
 from geoxr.io.reader import WindowReader
 from geoxr.typing import Kind, Resampling
-from geoxr.warp.control_points import place
 
 #: What is done with a scene that cannot be used.
 Errors = Literal["raise", "skip"]
@@ -36,15 +37,18 @@ class SceneFiles:
     ----------
     paths : tuple of str
     bands : tuple of str, optional
-        One name per path; left out, the bands are those of the one file.
+        One name per path, or the names of the bands of the one file. Default: those of the file.
     start, end : datetime64
         First and last moment of the acquisition; NaT where nobody knows.
+    treatment : Treatment
+        Masks and shifts; its quality files are the last of `paths`.
     """
 
     paths: tuple[str, ...]
     bands: tuple[str, ...] | None = None
     start: np.datetime64 = NO_TIME
     end: np.datetime64 = NO_TIME
+    treatment: Treatment = NOTHING
 
 
 @dataclass(frozen=True)
@@ -208,8 +212,11 @@ def _look(files: SceneFiles, given: Given, errors: Errors) -> tuple[Row, WindowR
             raise
         return error
     info = infos[0]
-    facts = info.facts if files.bands is None else [one.facts[0] for one in infos]
+    facts = info.facts if len(infos) == 1 else [one.facts[0] for one in infos]
     attrs = file_attrs(info) | {"facts": [astuple(fact) for fact in facts]}
+    treatment = files.treatment.to_attrs()
+    if treatment:
+        attrs["treatment"] = treatment
     header = Header(
         crs_text(reader.geobox.crs),
         str(reader.dtype),
@@ -251,20 +258,15 @@ def _absolute(path: str) -> str:
 
 def _open(files: SceneFiles, given: Given) -> tuple[WindowReader, list[FileInfo]]:
     """Open the files of a scene; also what each says."""
-    infos = [
-        open_given(path, given.crs, given.nodata, given.default, skip=given.skip)
-        for path in files.paths
-    ]
-    labels = (given.kind or kind_of_file(infos[0])) == "categorical"
-    resampling = given.resampling or ("nearest" if labels else "bilinear")
-    if files.bands is None:
-        return place(infos[0], resampling), infos
-    return stack_bands(dict(zip(files.bands, infos, strict=True)), resampling), infos
-
-
-def kind_of_file(info: FileInfo) -> Kind:
-    """Whether a file says that it holds classes."""
-    return "categorical" if info.palette or info.classes else "continuous"
+    return read_scene(
+        files.paths,
+        files.bands,
+        files.treatment,
+        given.kind,
+        given.resampling,
+        lambda path: open_given(path, given.crs, given.nodata, given.default, skip=given.skip),
+        lambda path: open_given(path, given.crs, None, skip=given.skip),
+    )
 
 
 def file_attrs(info: FileInfo) -> dict[str, Any]:
