@@ -2,10 +2,16 @@
 
 import sys
 
-from benchmarks import engine, formats, loading, mosaic
+from benchmarks import catalog, engine, formats, loading, mosaic
 
 if __name__ == "__main__":
-    cases = {"loading": loading, "formats": formats, "engine": engine, "mosaic": mosaic}
+    cases = {
+        "loading": loading,
+        "formats": formats,
+        "engine": engine,
+        "mosaic": mosaic,
+        "catalog": catalog,
+    }
     if len(sys.argv) > 1 and sys.argv[1] in cases:
         name = sys.argv.pop(1)
         cases = {name: cases[name]}

@@ -25,6 +25,7 @@ _NAMES = {
     "Classes": "geoxr.grid.classes",
     "GeoxrError": "geoxr.errors",
     "Product": "geoxr.products",
+    "QA": "geoxr.products",
     "class_index": "geoxr.sample.class_index",
     "k_fold_blocks": "geoxr.sample.split",
     "list_products": "geoxr.products",
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
     from geoxr.errors import GeoxrError
     from geoxr.grid.classes import Classes
     from geoxr.io.open import open_zarr
-    from geoxr.products import Band, Product, list_products
+    from geoxr.products import QA, Band, Product, list_products
     from geoxr.sample.chip import ChipPlan
     from geoxr.sample.class_index import class_index
     from geoxr.sample.split import k_fold_blocks, split_blocks

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import shapely
 from odc.geo.crs import CRS
@@ -9,9 +11,12 @@ from odc.geo.crs import CRS
 from geoxr.catalog.outlines import round_poles
 from geoxr.catalog.points import moved, points_of, ring
 from geoxr.catalog.table import SceneTable, crs_from_text
+from geoxr.errors import CRSMismatchError
 
 #: Points along an edge.
 _SEGMENTS = 16
+#: Points of an outline closer than that to the line between others are left out [share of its extent].
+_CLOSE = 1e-4
 _WORLD = shapely.box(-180, -90, 180, 90)
 
 
@@ -31,7 +36,8 @@ def footprints(table: SceneTable) -> np.ndarray:
             continue
         wgs84 = crs_from_text("EPSG:4326")
         assert wgs84 is not None
-        shapes[rows] = _of_group(table, rows, crs, wgs84)
+        with contextlib.suppress(CRSMismatchError):  # of another celestial body
+            shapes[rows] = _of_group(table, rows, crs, wgs84)
     return shapes
 
 
@@ -43,14 +49,16 @@ def _of_group(table: SceneTable, rows: np.ndarray, crs: CRS, wgs84: CRS) -> np.n
     good &= np.isfinite(points).all(axis=(1, 2))
     points = np.where(good[:, None, None], points, 0.0)
     shapes = round_poles(points, 360)
-    left, _, right, _ = shapely.bounds(shapes).T
+    left, bottom, right, top = shapely.bounds(shapes).T
+    smallest = np.minimum(right - left, top - bottom)
+    shapes = shapely.simplify(shapes, _CLOSE * smallest, preserve_topology=False)
     for i in np.flatnonzero((left < -180) | (right > 180)):
-        shapes[i] = _split(shapes[i])
+        shapes[i] = split(shapes[i])
     shapes[~good] = shapely.Polygon()
     return np.where(shapely.is_valid(shapes), shapes, shapely.make_valid(shapes))
 
 
-def _split(shape: shapely.Geometry) -> shapely.Geometry:
+def split(shape: shapely.Geometry) -> shapely.Geometry:
     """Bring a shape back between -180 and 180 degrees, in parts if need be."""
     shape = shapely.make_valid(shape)
     parts = []

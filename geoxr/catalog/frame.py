@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pandas.api.types import is_string_dtype
 
 from geoxr.catalog.footprint import footprints
 from geoxr.catalog.table import NO_TIME, UNKNOWN, Header, SceneTable
@@ -31,8 +32,8 @@ DEFAULTS: Mapping[str, Any] = {
 }
 
 
-def frame_of(table: SceneTable) -> geopandas.GeoDataFrame:
-    """Return a row for each scene, with its footprint in EPSG:4326."""
+def frame_of(table: SceneTable, shapes: np.ndarray | None = None) -> geopandas.GeoDataFrame:
+    """Return a row for each scene, with its footprint in EPSG:4326; its outline if left out."""
     import geopandas
 
     headers = [table.header(i) for i in range(len(table))]
@@ -54,7 +55,8 @@ def frame_of(table: SceneTable) -> geopandas.GeoDataFrame:
         "mtime": table.stamps[:, 0],
         "size": table.stamps[:, 1],
     }
-    return geopandas.GeoDataFrame(columns, geometry=footprints(table), crs=4326)
+    shapes = footprints(table) if shapes is None else shapes
+    return geopandas.GeoDataFrame(columns, geometry=shapes, crs=4326)
 
 
 def table_of(frame: geopandas.GeoDataFrame) -> SceneTable:
@@ -63,7 +65,10 @@ def table_of(frame: geopandas.GeoDataFrame) -> SceneTable:
     header_of = np.empty(len(frame), "int32")
     paths = []
     names = ("path", "crs", "dtype", "bands", "nodata", "masked", "kind", "attrs")
-    rows = zip(*(frame[name].tolist() for name in names), strict=True)
+    columns = {name: frame[name].tolist() for name in names}
+    if is_string_dtype(frame["nodata"]):  # in a column of text, nothing is NaN and NaN is "nan"
+        columns["nodata"] = [one if isinstance(one, str) else None for one in columns["nodata"]]
+    rows = zip(*columns.values(), strict=True)
     for i, (path, crs, dtype, bands, nodata, masked, kind, attrs) in enumerate(rows):
         paths.append((path,) if isinstance(path, str) else tuple(str(file) for file in path))
         try:
@@ -75,7 +80,7 @@ def table_of(frame: geopandas.GeoDataFrame) -> SceneTable:
         crs = crs if isinstance(crs, str) else None
         header = Header(crs, str(dtype), tuple(bands), number, bool(masked), kind, attrs)
         header_of[i] = known.setdefault(header, len(known))
-        if len(paths[-1]) not in (1, len(header.bands)):
+        if not header.fits(len(paths[-1])):
             raise ArgumentError(
                 f"Scene {paths[-1][0]} has {len(paths[-1])} files for {len(header.bands)} bands. "
                 f"Give one file, or one for each band."
@@ -96,8 +101,8 @@ def table_of(frame: geopandas.GeoDataFrame) -> SceneTable:
         affines,
         shapes.astype("int64"),
         np.stack([frame["mtime"], frame["size"]], axis=1).astype("int64"),
-        _times(frame["start"]),
-        _times(frame["end"]),
+        times_of(frame["start"]),
+        times_of(frame["end"]),
     )
 
 
@@ -125,7 +130,7 @@ def _whole(value: Any) -> bool:
     return str(value).lstrip("+-").isdigit()
 
 
-def _times(column: Any) -> np.ndarray:
+def times_of(column: Any) -> np.ndarray:
     """Times without zone [UTC]."""
     if getattr(column.dtype, "tz", None) is not None:
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)

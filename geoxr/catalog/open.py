@@ -137,7 +137,7 @@ def open_raster(
         errors=errors,
         skipped=skipped,
         first=first,
-        ordered=sortby is not None,
+        ordered=sortby is not None or (catalog is not None and catalog.ordered),
     )
     if decode and kind_of(layer) == "continuous":
         layer = decoded(layer)

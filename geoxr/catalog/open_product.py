@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
+from geoxr.catalog.catalog import Catalog
+from geoxr.catalog.given import masks_of
 from geoxr.catalog.paths import find_files
 from geoxr.catalog.scan import Errors, Given, SceneFiles, check_errors, scan
 from geoxr.catalog.scenes import Look, Target, Time, layer_of
+from geoxr.catalog.table import SceneTable
+from geoxr.catalog.vector import open_vector
 from geoxr.derive.decode import decode as decoded
-from geoxr.products.files import scenes_of
-from geoxr.products.product import Band, Product
+from geoxr.derive.decode import packs
+from geoxr.errors import ArgumentError, MissingFileError
+from geoxr.io.reader import WindowReader
+from geoxr.products.files import NamedScene, scenes_of
+from geoxr.products.product import Product
 from geoxr.products.registry import find_product
+from geoxr.products.strangers import no_match, strangers
 from geoxr.typing import Align, Bounds, CRSLike, Overlap, PathLike, Resampling
+
+#: Endings of files that hold features.
+VECTORS = (".geojson", ".gpkg", ".fgb", ".parquet", ".shp")
 
 
 def open_product(
     product: str | Product,
-    paths: PathLike | Sequence[PathLike],
+    paths: PathLike | Sequence[PathLike] | Catalog,
     *,
     bands: Sequence[str] | None = None,
     years: Sequence[int] | None = None,
@@ -33,33 +46,45 @@ def open_product(
     time: Time | None = None,
     overlap: Overlap = "first",
     resampling: Resampling | None = None,
+    mask_clouds: bool = False,
+    mask_saturated: bool = False,
     decode: bool = False,
     chunks: Any = None,
     errors: Errors = "raise",
 ) -> xr.DataArray:
     """Open files of a product as one lazy layer. Reads headers, no pixels.
 
+    Bands of different resolution lie on the grid of the finest one asked for; where a band comes in
+    several resolutions, its finest file is taken.
+
     Parameters
     ----------
     product : str or Product
         A name out of `list_products`, or a description of your own.
-    paths : path, list, pattern or directory
-        Files that the pattern of the product does not match are left out.
+    paths : path, list, pattern, directory or Catalog
+        Files that the pattern of the product does not match are left out; a warning counts those
+        that are of another product of geoxr.
     bands : sequence of str, optional
-        Bands to keep, by own ("SR_B4") or common name ("red").
+        Bands to keep, by own ("SR_B4") or common name ("red"). Default: the ``default_bands`` of
+        the product.
     years : sequence of int, optional
         Years to keep.
     time : {"each", "collapse"}, optional
         A time axis, or dates merged by the `overlap` rule, the earliest first. Default: a time axis
         if there are several dates.
+    mask_clouds : bool
+        Leave out pixels that the quality band of each scene calls cloud, shadow, cirrus or fill,
+        before scenes are laid over each other: "first" shows the first clear pixel.
+    mask_saturated : bool
+        Likewise leave out saturated pixels, in each band for itself.
     decode : bool
         Turn stored numbers into the quantities that the product measures, as `da.geoxr.decode()`
         does. Labels keep their codes.
     crs, resolution, bounds, like, align, overlap, resampling, chunks
         As for `open_raster`.
     errors : {"raise", "skip"}
-        With "skip", scenes that lack a band, cannot be opened or are unlike most are left out, and
-        one warning counts and names them.
+        With "skip", scenes that lack a band, come twice, cannot be opened or are unlike most are
+        left out, and one warning counts and names them.
 
     Returns
     -------
@@ -70,43 +95,128 @@ def open_product(
     Raises
     ------
     MissingFileError
-        If no file matches; the message has three examples and the pattern.
+        If no file matches; the message has three examples and the pattern. Or if a scene lacks a
+        band or its quality file.
+    ArgumentError
+        If the product has no such band or mask, a date is not one, or a scene comes twice.
     """
     product = find_product(product)
-    kept = [product.band(name) for name in bands] if bands is not None else list(product.bands)
     check_errors(errors)
-    named, incomplete = scenes_of(
-        product, find_files(paths), kept, years=years, skip=errors == "skip"
-    )
-    scenes = [SceneFiles(one.paths, one.bands, one.start, one.end) for one in named]
-    given = Given(default=product.nodata, kind=product.kind)
-    found = scan(scenes, given, errors=errors)
+    qa = masks_of(product, clouds=mask_clouds, saturated=mask_saturated)
+    if product.vector:
+        if isinstance(paths, Catalog):
+            raise ArgumentError(
+                f"{product.name} has features, and a catalog has rasters. Pass the file: "
+                f"gx.open_product({product.name!r}, path, like=image)."
+            )
+        return _features(product, paths, like, chunks)
+    many = len(product.bands) > 1
+    first: WindowReader | None = None
+    skipped: list[str] = []
+    if isinstance(paths, Catalog):
+        if qa:
+            raise ArgumentError(
+                "The scenes of a catalog are masked when they are scanned: "
+                "gx.Catalog.scan(paths, product=..., mask_clouds=True)."
+            )
+        table = _in_years(paths.table, years)
+        names = table.header(0).bands
+        kept = (
+            [product.band(name) for name in names]
+            if many and bands is None
+            else product.pick(bands)
+        )
+    else:
+        kept = product.pick(bands)
+        files = find_files(paths)
+        skip = errors == "skip"
+        named, left_out = scenes_of(product, files, kept, years=years, qa=qa, skip=skip)
+        others = strangers(product, files)
+        if others is not None:
+            warnings.warn(others, stacklevel=2)
+        scenes = [
+            SceneFiles(
+                one.paths,
+                one.bands,
+                one.start,
+                one.end,
+                replace(one.treatment, resampling=resampling if _stacks(one) else None),
+            )
+            for one in named
+        ]
+        given = Given(default=product.nodata, kind=product.kind, skip=skip)
+        found = scan(scenes, given, errors=errors)
+        table, skipped = found.table, [*left_out, *found.skipped]
+        first = found.first if len(table) == 1 else None
     layer = layer_of(
-        found.table,
+        table,
         Target(crs=crs, resolution=resolution, bounds=bounds, like=like, align=align),
         Look(
-            product.name, product.kind, product.classes, product.attrs(),
+            product.name, product.kind, product.classes, product.attrs(kept),
             band=None if product.kind == "categorical" else "band",
         ),
+        bands=[band.name for band in kept] if many and bands is not None else None,
         time=time,
         overlap=overlap,
         resampling=resampling,
         default=product.nodata,
         errors=errors,
-        skipped=[*incomplete, *found.skipped],
-        first=found.first if len(found.table) == 1 else None,
+        skipped=skipped,
+        first=first,
+        ordered=isinstance(paths, Catalog) and paths.ordered,
     )  # fmt: skip
     if "band" in layer.dims:
-        layer = layer.assign_coords(_band_coords(kept))
-    if decode and product.kind == "continuous":
+        shown = [product.band(str(name)) for name in layer["band"].values]
+        layer = layer.assign_coords(product.coords(shown))
+    if decode and packs(layer):
         layer = decoded(layer)
     return layer if chunks is None else layer.chunk(chunks)
 
 
-def _band_coords(bands: Sequence[Band]) -> dict[str, tuple[str, np.ndarray]]:
-    coords: dict[str, tuple[str, np.ndarray]] = {}
-    if all(band.common for band in bands):
-        coords["common_name"] = ("band", np.array([band.common for band in bands]))
-    if all(band.wavelength for band in bands):
-        coords["wavelength"] = ("band", np.array([band.wavelength for band in bands]))
-    return coords
+def _in_years(table: SceneTable, years: Sequence[int] | None) -> SceneTable:
+    """Keep scenes that begin in some years.
+
+    Raises
+    ------
+    MissingFileError
+        If there is none of a year.
+    """
+    if years is None:
+        return table
+    found = table.starts.astype("datetime64[Y]").astype(int) + 1970
+    missing = sorted({int(year) for year in years} - set(found.tolist()))
+    if missing:
+        known = sorted(set(found[~np.isnat(table.starts)].tolist()))
+        raise MissingFileError(f"The catalog has no scenes of {missing}; it has some of {known}.")
+    return table.take(np.flatnonzero(np.isin(found, list(map(int, years)))))
+
+
+def _stacks(scene: NamedScene) -> bool:
+    """Whether a scene has several files of bands, which may differ in resolution."""
+    return len(scene.treatment.split(scene.paths)[0]) > 1
+
+
+def _features(
+    product: Product,
+    paths: PathLike | Sequence[PathLike],
+    like: xr.DataArray | xr.Dataset | GeoBox | None,
+    chunks: Any,
+) -> xr.DataArray:
+    """Burn the features of a product onto a grid."""
+    files = find_files(paths, VECTORS)
+    known = [path for path in files if product.groups(path) is not None]
+    if not known:
+        raise MissingFileError(no_match(product, files))
+    if like is None:
+        raise ArgumentError(
+            f"{product.name} has features, which need a grid to be burnt onto. Pass the layer they "
+            f"are labels of: gx.open_product({product.name!r}, path, like=image)."
+        )
+    if len(known) > 1:
+        raise ArgumentError(
+            f"{len(known)} files are {product.name}: {', '.join(map(str, known[:3]))}. Features are "
+            f"read from one file at a time. Pass one of them, or put them into one file."
+        )
+    layer = open_vector(known[0], like=like, classes=product.classes).rename(product.name)
+    layer.attrs |= product.attrs()
+    return layer if chunks is None else layer.chunk(chunks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from geoxr.errors import MissingFileError
@@ -32,9 +32,7 @@ def find_files(paths: PathLike | Sequence[PathLike], endings: Sequence[str] = RA
 
 def _expand(path: str, endings: Sequence[str]) -> list[str]:
     if os.path.isdir(path):
-        files = sorted(
-            str(file) for file in Path(path).rglob("*") if file.suffix.lower() in endings
-        )
+        files = sorted(_inside(path, tuple(endings)))
         if not files:
             raise MissingFileError(f"{path} holds no files that end in {', '.join(endings)}.")
         return files
@@ -44,3 +42,11 @@ def _expand(path: str, endings: Sequence[str]) -> list[str]:
             raise MissingFileError(f"The pattern {path} matches no file (looked in {Path.cwd()}).")
         return files
     return [path]
+
+
+def _inside(folder: str, endings: tuple[str, ...]) -> Iterator[str]:
+    """Files of a directory and those below it; hidden ones are no data ("._a.tif" of macOS)."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.lower().endswith(endings) and not name.startswith("."):
+                yield os.path.join(place, name)

@@ -5,23 +5,28 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import astuple, dataclass
 from typing import Any, Literal
 
 import numpy as np
+import rasterio
 from odc.geo.crs import CRS
 
-from geoxr.catalog.table import NO_TIME, Header, Row, SceneTable, crs_text, open_given, stack_bands
+from geoxr.catalog.scene_reader import kind_of_file, read_scene
+from geoxr.catalog.table import NO_TIME, Header, Row, SceneTable, crs_text, open_given
+from geoxr.derive.screen import NOTHING, Treatment
 from geoxr.errors import ArgumentError, GeoxrError, NotARasterError
 from geoxr.io.gdal import FileInfo
 from geoxr.io.reader import WindowReader
 from geoxr.typing import Kind, Resampling
-from geoxr.warp.control_points import place
 
 #: What is done with a scene that cannot be used.
 Errors = Literal["raise", "skip"]
+#: Whether GDAL lists the directory of a file when it opens it.
+_LISTING = "GDAL_DISABLE_READDIR_ON_OPEN"
 
 
 @dataclass(frozen=True)
@@ -32,15 +37,18 @@ class SceneFiles:
     ----------
     paths : tuple of str
     bands : tuple of str, optional
-        One name per path; left out, the bands are those of the one file.
+        One name per path, or the names of the bands of the one file. Default: those of the file.
     start, end : datetime64
         First and last moment of the acquisition; NaT where nobody knows.
+    treatment : Treatment
+        Masks and shifts; its quality files are the last of `paths`.
     """
 
     paths: tuple[str, ...]
     bands: tuple[str, ...] | None = None
     start: np.datetime64 = NO_TIME
     end: np.datetime64 = NO_TIME
+    treatment: Treatment = NOTHING
 
 
 @dataclass(frozen=True)
@@ -88,14 +96,7 @@ class Scanned:
     first: WindowReader
 
 
-def scan(
-    scenes: Sequence[SceneFiles],
-    given: Given,
-    *,
-    errors: Errors = "raise",
-    workers: int | None = None,
-    progress: bool = False,
-) -> Scanned:
+def scan(scenes: Sequence[SceneFiles], given: Given, *, errors: Errors = "raise") -> Scanned:
     """Read the headers of scenes in threads.
 
     Raises
@@ -103,28 +104,55 @@ def scan(
     MissingFileError, NotARasterError
         If a file cannot be opened; with ``errors="skip"`` only if none can.
     """
-    check_errors(errors)
-    if workers is not None and workers < 1:
-        raise ArgumentError(f"workers is {workers!r}, but must be at least 1.")
-    found: list[tuple[Row, WindowReader | None]] = []
-    skipped = []
-    opened = _in_threads(lambda i: _look(scenes[i], given, keep=i == 0, errors=errors),
-                         len(scenes), workers)  # fmt: skip
-    if progress:
-        from tqdm.auto import tqdm
+    rows, failed, first = scan_rows(scenes, given, errors=errors)
+    if first is None:
+        raise NotARasterError(none_opened(list(failed.values())))
+    return Scanned(SceneTable.of(list(rows.values())), tuple(failed.values()), first)
 
-        opened = tqdm(opened, total=len(scenes), unit="scene")
-    for result in opened:
+
+def scan_rows(
+    scenes: Sequence[SceneFiles],
+    given: Given,
+    *,
+    errors: Errors = "raise",
+    workers: int | None = None,
+    progress: bool = False,
+) -> tuple[dict[int, Row], dict[int, str], WindowReader | None]:
+    """Read the headers of scenes in threads.
+
+    Returns
+    -------
+    rows : dict of int to Row
+        By position in `scenes`.
+    failed : dict of int to str
+        Why scenes were left out.
+    first : WindowReader or None
+        The first scene that was opened.
+
+    Raises
+    ------
+    MissingFileError, NotARasterError
+        If a file cannot be opened, unless ``errors="skip"``.
+    """
+    check_errors(errors)
+    rows: dict[int, Row] = {}
+    failed: dict[int, str] = {}
+    first: WindowReader | None = None
+    results = in_threads(
+        lambda i: _look(scenes[i], given, errors), len(scenes), workers, progress=progress
+    )
+    for number, result in enumerate(results):
         if isinstance(result, GeoxrError):
-            skipped.append(str(result))
-        else:
-            found.append(result)
-    if not found:
-        raise NotARasterError(f"None of {len(scenes)} files can be opened. The first: {skipped[0]}")
-    row, first = found[0]
-    if first is None:  # the very first was left out
-        first = _open(SceneFiles(row.paths, scenes[0].bands and row.header.bands), given)[0]
-    return Scanned(SceneTable.of([row for row, _ in found]), tuple(skipped), first)
+            failed[number] = str(result)
+            continue
+        rows[number], reader = result
+        first = first or reader
+    return rows, failed, first
+
+
+def none_opened(reasons: Sequence[str]) -> str:
+    """Say that no file is left."""
+    return f"None of {len(reasons)} files can be opened. The first: {reasons[0]}"
 
 
 def check_errors(errors: str) -> None:
@@ -142,8 +170,27 @@ def warn_skipped(skipped: Sequence[str], total: int, *, stacklevel: int) -> None
         )
 
 
-def _in_threads(task: Callable[[int], Any], number: int, workers: int | None) -> Any:
-    """Yield results in order; one scene needs no thread."""
+def in_threads(
+    task: Callable[[int], Any], number: int, workers: int | None, *, progress: bool = False
+) -> Iterator[Any]:
+    """Yield results in order, with a bar if asked for; one needs no thread.
+
+    Raises
+    ------
+    ArgumentError
+        If `workers` is less than 1.
+    """
+    if workers is not None and workers < 1:
+        raise ArgumentError(f"workers is {workers!r}, but must be at least 1.")
+    results = _results(task, number, workers)
+    if progress:
+        from tqdm.auto import tqdm
+
+        results = tqdm(results, total=number, unit="scene")
+    return results
+
+
+def _results(task: Callable[[int], Any], number: int, workers: int | None) -> Iterator[Any]:
     if number == 1 or workers == 1:
         yield from map(task, range(number))
         return
@@ -155,19 +202,21 @@ def _in_threads(task: Callable[[int], Any], number: int, workers: int | None) ->
             raise
 
 
-def _look(
-    files: SceneFiles, given: Given, *, keep: bool, errors: Errors
-) -> tuple[Row, WindowReader | None] | GeoxrError:
-    """Return the row of a scene and, with `keep`, its reader; or the error that leaves it out."""
+def _look(files: SceneFiles, given: Given, errors: Errors) -> tuple[Row, WindowReader] | GeoxrError:
+    """Return the row of a scene and its reader, or the error that leaves it out."""
     try:
-        reader, infos = _open(files, given)
+        with _without_listing():
+            reader, infos = _open(files, given)
     except GeoxrError as error:
         if errors == "raise":
             raise
         return error
     info = infos[0]
-    facts = info.facts if files.bands is None else [one.facts[0] for one in infos]
+    facts = info.facts if len(infos) == 1 else [one.facts[0] for one in infos]
     attrs = file_attrs(info) | {"facts": [astuple(fact) for fact in facts]}
+    treatment = files.treatment.to_attrs()
+    if treatment:
+        attrs["treatment"] = treatment
     header = Header(
         crs_text(reader.geobox.crs),
         str(reader.dtype),
@@ -189,7 +238,18 @@ def _look(
         files.start,
         files.end,
     )
-    return row, reader if keep else None
+    return row, reader
+
+
+def _without_listing() -> AbstractContextManager[Any]:
+    """Let GDAL ask for the files beside an image by name, as far as nobody told it otherwise.
+
+    It lists the directory of every file it opens, so files in one directory cost the square of their
+    number.
+    """
+    if _LISTING in os.environ:
+        return nullcontext()
+    return rasterio.Env(**{_LISTING: "TRUE"})
 
 
 def _absolute(path: str) -> str:
@@ -198,20 +258,15 @@ def _absolute(path: str) -> str:
 
 def _open(files: SceneFiles, given: Given) -> tuple[WindowReader, list[FileInfo]]:
     """Open the files of a scene; also what each says."""
-    infos = [
-        open_given(path, given.crs, given.nodata, given.default, skip=given.skip)
-        for path in files.paths
-    ]
-    labels = (given.kind or kind_of_file(infos[0])) == "categorical"
-    resampling = given.resampling or ("nearest" if labels else "bilinear")
-    if files.bands is None:
-        return place(infos[0], resampling), infos
-    return stack_bands(dict(zip(files.bands, infos, strict=True)), resampling), infos
-
-
-def kind_of_file(info: FileInfo) -> Kind:
-    """Whether a file says that it holds classes."""
-    return "categorical" if info.palette or info.classes else "continuous"
+    return read_scene(
+        files.paths,
+        files.bands,
+        files.treatment,
+        given.kind,
+        given.resampling,
+        lambda path: open_given(path, given.crs, given.nodata, given.default, skip=given.skip),
+        lambda path: open_given(path, given.crs, None, skip=given.skip),
+    )
 
 
 def file_attrs(info: FileInfo) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import shapely
 
 from geoxr.errors import ArgumentError
@@ -32,8 +34,41 @@ def shape_of(aoi: Any) -> shapely.Geometry:
     )
 
 
+def mask_of(where: Any, frame: Any) -> np.ndarray:
+    """Return which rows of a table are meant by a boolean mask, or by a function of the table.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no boolean for each row.
+    """
+    import pandas as pd
+
+    given = where(frame.copy()) if callable(where) else where
+    if isinstance(given, pd.Series) and given.dtype in ("boolean", object):
+        given = given.fillna(False)  # of a comparison with a missing value
+    mask = np.asarray(given)
+    if mask.shape != (len(frame),) or mask.dtype.kind not in "bO":
+        raise ArgumentError(
+            f"where must be {len(frame)} booleans, one for each scene, not {mask.dtype} of shape "
+            f"{mask.shape}: where=lambda frame: frame['cloud_cover'] < 20."
+        )
+    return mask.astype(bool)
+
+
 def interval_of(time: Any) -> tuple[Any, Any]:
     """First and last moment of an interval."""
+    if isinstance(time, str):
+        return _interval_of_text(time)
+    return _interval_of(time)
+
+
+@lru_cache(maxsize=256)
+def _interval_of_text(time: str) -> tuple[Any, Any]:
+    return _interval_of(time)
+
+
+def _interval_of(time: Any) -> tuple[Any, Any]:
     import pandas as pd
 
     try:

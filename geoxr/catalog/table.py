@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -14,16 +15,15 @@ from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
-from geoxr.errors import ArgumentError, ReadFailedError
+from geoxr.catalog.scene_reader import read_scene
+from geoxr.derive.screen import Treatment
+from geoxr.errors import ArgumentError, MissingFileError, ReadFailedError
 from geoxr.grid.crs import parse_crs
 from geoxr.grid.geobox import same_grid
 from geoxr.io.facts import BandFacts, storable
 from geoxr.io.gdal import FileInfo, open_file
 from geoxr.io.reader import WindowReader
-from geoxr.io.stacks import BandStack
-from geoxr.typing import Kind, Resampling
-from geoxr.warp.control_points import place
-from geoxr.warp.reproject import onto
+from geoxr.typing import Kind
 
 #: Stands for a file whose size and time of writing nobody wrote down.
 UNKNOWN = -1
@@ -46,7 +46,8 @@ class Header:
         Whether validity is more than "not `nodata` and not NaN".
     kind : {"continuous", "categorical"}
     attrs : str
-        JSON: ``facts`` (units, scale, offset and nodata of each band), palette, classes.
+        JSON: ``facts`` (units, scale, offset and nodata of each band), palette, classes, and
+        ``treatment`` (see `geoxr.derive.screen.Treatment`).
     """
 
     crs: str | None
@@ -59,8 +60,18 @@ class Header:
 
     @property
     def values(self) -> dict[str, Any]:
-        """`attrs` as a mapping, without facts."""
-        return {key: value for key, value in json.loads(self.attrs).items() if key != "facts"}
+        """`attrs` as a mapping, without facts and treatment."""
+        known = json.loads(self.attrs)
+        return {key: value for key, value in known.items() if key not in ("facts", "treatment")}
+
+    @property
+    def treatment(self) -> Treatment:
+        """What is done to the pixels of a scene before it is laid over others."""
+        return Treatment.from_attrs(json.loads(self.attrs).get("treatment", {}))
+
+    def fits(self, files: int) -> bool:
+        """Whether a scene may have so many files: one or one per band, and those of quality."""
+        return files - len(self.treatment.flags) in (1, len(self.bands))
 
     @property
     def facts(self) -> tuple[BandFacts, ...]:
@@ -107,7 +118,7 @@ class SceneTable:
     Attributes
     ----------
     paths : tuple of tuple of str
-        One file, or one file per band.
+        One file, or one file per band; then the quality files of its treatment.
     headers : tuple of Header
         The distinct ones.
     header_of : int32 array (scene,)
@@ -176,6 +187,12 @@ class SceneTable:
             changed[name] = getattr(self, name)[picked]
         return replace(self, **changed)
 
+    def trimmed(self) -> SceneTable:
+        """Leave out headers that no scene has."""
+        used, header_of = np.unique(self.header_of, return_inverse=True)
+        headers = tuple(self.headers[i] for i in used)
+        return replace(self, headers=headers, header_of=header_of.astype("int32"))
+
     def with_nodata(self, value: float) -> SceneTable:
         """Let a number mark missing pixels, instead of what files name.
 
@@ -231,28 +248,6 @@ def crs_text(crs: CRS | None) -> str | None:
     return short if short is not None and crs_from_text(short) == crs else str(crs.to_wkt())
 
 
-def stack_bands(infos: Mapping[str, FileInfo], resampling: Resampling) -> WindowReader:
-    """One file per band as one reader on the grid of the first."""
-    if not infos:
-        raise ArgumentError("The mapping of bands to paths is empty.")
-    head = next(iter(infos.values()))
-    first = place(head, resampling)
-    sources = []
-    for name, info in infos.items():
-        if len(info.reader.bands) != 1:
-            raise ArgumentError(
-                f"{info.reader.path} has {len(info.reader.bands)} bands, so it is not the one band "
-                f"{name!r}. Open the file alone, or pick one of its bands."
-            )
-        if info.reader.dtype != first.dtype:
-            raise ArgumentError(
-                f"{info.reader.path} (band {name!r}) is {info.reader.dtype}, {head.reader.path} is "
-                f"{first.dtype}. Bands of one layer have one type. Open them apart and use gx.merge."
-            )
-        sources.append(onto(place(info, resampling), first.geobox, resampling))
-    return BandStack(tuple(sources), tuple(str(name) for name in infos))
-
-
 def open_row(row: Row, default: float | None = None, *, skip: bool = False) -> WindowReader:
     """Open the files of a scene and check that they are what the row says.
 
@@ -265,18 +260,29 @@ def open_row(row: Row, default: float | None = None, *, skip: bool = False) -> W
 
     Raises
     ------
+    MissingFileError
+        If a file is not there any more.
     ReadFailedError
         If a file was changed since its header was read.
     """
     header = row.header
     nodata = None if header.masked else header.nodata
     crs = crs_from_text(header.crs)
-    infos = [open_given(path, crs, nodata, default, skip=skip) for path in row.paths]
-    resampling: Resampling = "nearest" if header.kind == "categorical" else "bilinear"
-    if len(infos) == 1 and len(header.bands) == len(infos[0].reader.bands):
-        reader = place(infos[0], resampling)
-    else:
-        reader = stack_bands(dict(zip(header.bands, infos, strict=True)), resampling)
+    try:
+        reader, infos = read_scene(
+            row.paths,
+            header.bands,
+            header.treatment,
+            header.kind,
+            None,
+            lambda path: open_given(path, crs, nodata, default, skip=skip),
+            lambda path: open_given(path, crs, None, skip=skip),
+        )
+    except MissingFileError as error:
+        raise MissingFileError(
+            f"{error} If the files of a catalog were moved, name the place where they are: "
+            f"catalog.relocate({os.path.dirname(row.name)!r}, new)."
+        ) from error
     changed = row.stamp != (UNKNOWN, UNKNOWN) and row.stamp != infos[0].reader.stamp
     same = same_grid(reader.geobox, row.geobox) and str(reader.dtype) == header.dtype
     if changed or not same or len(reader.bands) != len(header.bands):

@@ -22,7 +22,7 @@ from geoxr.typing import Bounds
 #: Steps between coordinates may differ by this much [pixel]; float32 coordinates need it.
 _UNIFORM = 1e-3
 #: Grids whose pixels are this close to each other are on one lattice [pixel].
-_SAME_LATTICE = 1e-4
+SAME_LATTICE = 1e-4
 
 
 def resolution(geobox: GeoBox) -> tuple[float, float]:
@@ -104,7 +104,7 @@ def lattice_offset(source: GeoBox, target: GeoBox) -> tuple[int, int] | None:
         (abs(step.e - 1) + abs(step.b)) * target.height,
     )
     row, col = round(step.f), round(step.c)
-    if drift + max(abs(step.f - row), abs(step.c - col)) > _SAME_LATTICE:
+    if drift + max(abs(step.f - row), abs(step.c - col)) > SAME_LATTICE:
         return None
     return row, col
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from geoxr.products.cdl import CDL
-from geoxr.products.landsat import LANDSAT8_L2_SR
-from geoxr.products.product import Band, Product
+from geoxr.products.product import QA, Band, Product
 from geoxr.products.registry import list_products, products
 
 __all__ = [
-    "CDL",
-    "LANDSAT8_L2_SR",
+    "QA",
     "Band",
     "Product",
     "list_products",

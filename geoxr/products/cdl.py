@@ -150,8 +150,8 @@ _LEGEND: dict[int, tuple[str, str]] = {
 CDL = Product(
     name="cdl",
     title="USDA Cropland Data Layer",
-    pattern=r"(?P<date>\d{4})_30m_cdls\.(?:TIF|tif)",
-    bands=(Band("class"),),
+    pattern=r"(?P<date>\d{4})_[13]0m_cdls(?:_-?\d+_-?\d+_\d+)?\.(?:TIF|tif)",
+    bands=(Band("class", resolution=30),),
     kind="categorical",
     nodata=0,
     units="1",

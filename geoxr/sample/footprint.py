@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import shapely
 import xarray as xr
-from affine import Affine
 
 from geoxr.errors import ChipError
 from geoxr.grid.adopt import adopt
 from geoxr.grid.geobox import geobox_of
+from geoxr.grid.mask_outline import mask_outline
 from geoxr.grid.shapes import covered, from_pixels, outline
 from geoxr.grid.window import Window
 from geoxr.io.array import ArrayReader, InMemory
@@ -26,8 +26,6 @@ _LOOKS, _FEWER = 1_000_000, 62_500
 #: So many are looked at as at one of many dates where a layer is larger than this: without overviews
 #: every look may cost a tile of its own [pixel].
 _LARGE = 1 << 31
-#: Outlines between valid and invalid looks longer than this are drawn more coarsely [looks].
-_EDGES = 100_000
 #: Layers that xarray or dask would have to compute are looked at up to this size [pixel].
 _COMPUTED = 1 << 26
 
@@ -78,7 +76,7 @@ def valid_footprint(
     mask, step = _look(readers, window)
     if mask.all():
         return shape
-    return shape & from_pixels(_polygon(mask, step, window, hole, gap), geobox)
+    return shape & from_pixels(mask_outline(mask, step, window, hole=hole, gap=gap), geobox)
 
 
 def check_some(shape: shapely.Geometry, ds: xr.Dataset, where: str) -> shapely.Geometry:
@@ -142,35 +140,3 @@ def _seen(reader: WindowReader, window: Window, step: int) -> np.ndarray:
 
 
 _remembered = lru_cache(maxsize=32)(_seen)
-
-
-def _polygon(
-    mask: np.ndarray, step: int, window: Window, hole: float, gap: float
-) -> shapely.Geometry:
-    """Outline of the cells of a mask [pixel of the grid]."""
-    from rasterio.features import shapes
-
-    while (mask[1:] != mask[:-1]).sum() + (mask[:, 1:] != mask[:, :-1]).sum() > _EDGES:
-        mask, step = _coarser(mask), 2 * step
-    place = Affine.translation(window.col, window.row) @ Affine.scale(step)
-    found = shapes(mask.astype("uint8"), mask=mask, connectivity=4, transform=place)
-    merged = shapely.union_all([_filled(shape["coordinates"], hole) for shape, _ in found])
-    if gap > 0:
-        # Grown and shrunk by half of it, with square corners.
-        merged = merged.buffer(gap / 2, join_style="mitre").buffer(-gap / 2, join_style="mitre")
-    # Steps of the cells along a slanted edge are not part of it.
-    simpler = merged.simplify(step / 2) if step > 1 else merged
-    return simpler if simpler.is_valid else shapely.make_valid(simpler)
-
-
-def _filled(rings: list[Any], hole: float) -> shapely.Polygon:
-    shell, *holes = rings
-    return shapely.Polygon(shell, [ring for ring in holes if shapely.Polygon(ring).area >= hole])
-
-
-def _coarser(mask: np.ndarray) -> np.ndarray:
-    """Cells twice as large, valid where half of what is in them is."""
-    height, width = mask.shape
-    padded = np.pad(mask, ((0, height % 2), (0, width % 2)), mode="edge")
-    blocks = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2)
-    return blocks.sum(axis=(1, 3)) >= 2

@@ -42,8 +42,9 @@ def test_a_scan_finds_what_headers_say(folder: Path) -> None:
     with rasterio.open(folder / "a.tif") as file:
         change = pyproj.Transformer.from_crs(32633, 4326, always_xy=True)
         expected = change.transform_bounds(*file.bounds, densify_pts=21)
-    np.testing.assert_allclose(frame.geometry[0].bounds, expected, atol=1e-9)
-    assert repr(catalog) == "Catalog: 2 scenes in 2 CRSs, (15, 46.95, 21, 46.95) in EPSG:4326"
+    side = min(expected[2] - expected[0], expected[3] - expected[1])
+    np.testing.assert_allclose(frame.geometry[0].bounds, expected, atol=2e-4 * side)
+    assert frame["id"].tolist() == ["a", "b"]
     assert pickle.loads(pickle.dumps(catalog)).frame.equals(frame)
 
 
@@ -194,4 +195,4 @@ def test_a_file_without_crs_takes_the_one_given(tmp_path: Path) -> None:
 def test_scenes_with_a_start_and_no_end_are_described(utm_image: Path) -> None:
     frame = gx.Catalog.scan(utm_image).frame
     frame["start"] = pd.Timestamp("2016-06-20")
-    assert repr(gx.Catalog(frame)).endswith("2016-06-20 to 2016-06-20")
+    assert repr(gx.Catalog(frame)).endswith("2016-06-20 to 2016-06-20 (1 day)")
