@@ -32,6 +32,7 @@ def open_raster(
     like: xr.DataArray | xr.Dataset | GeoBox | None = None,
     align: Align | None = None,
     time: Time | None = None,
+    toi: Any = None,
     overlap: Overlap = "first",
     sortby: str | None = None,
     resampling: Resampling | None = None,
@@ -65,10 +66,15 @@ def open_raster(
         Pixels of a new grid start at whole multiples of the resolution, or where those of the first
         file do. Default: "keep" if all files are on one lattice, so that nothing is resampled;
         otherwise "snap".
-    time : {"each", "collapse"}, optional
-        A time axis, or dates laid over each other. Default: a time axis if the scenes of a catalog
-        have several dates (column ``start``). Plain files have no dates that geoxr knows, so they
-        are always laid over each other.
+    time : {"each", "day", "collapse"} or str, optional
+        Steps of the time axis: every date, solar days (by the longitude of a scene, so that one pass
+        is one day), or periods by a frequency of pandas ("1MS", "QS", "16D"), labelled as
+        ``resample`` labels them; scenes of a step are combined by the `overlap` rule, and periods
+        without scenes are left out. "collapse" has no axis. Default: every date, if the scenes
+        have several (column ``start`` of a catalog). Plain files have no dates that geoxr knows, so
+        they are always laid over each other.
+    toi : (start, stop) or str, optional
+        Only scenes of these dates, both ends included; "2021-06" stands for all of that month.
     overlap : {"first", "last", "mean", "median", "min", "max", "count"}
         Which scene wins, or how they are combined, where several are valid; per pixel and band.
     sortby : str, optional
@@ -132,6 +138,7 @@ def open_raster(
         Look(name=Path(table.paths[0][0]).stem, kind=kind),
         bands=bands,
         time=time,
+        toi=toi,
         overlap=overlap,
         resampling=resampling,
         errors=errors,

@@ -44,6 +44,7 @@ def open_product(
     like: xr.DataArray | xr.Dataset | GeoBox | None = None,
     align: Align | None = None,
     time: Time | None = None,
+    toi: Any = None,
     overlap: Overlap = "first",
     resampling: Resampling | None = None,
     mask_clouds: bool = False,
@@ -69,9 +70,11 @@ def open_product(
         the product.
     years : sequence of int, optional
         Years to keep.
-    time : {"each", "collapse"}, optional
-        A time axis, or dates merged by the `overlap` rule, the earliest first. Default: a time axis
-        if there are several dates.
+    time : {"each", "day", "collapse"} or str, optional
+        As for `open_raster`: every date, solar days, periods such as "1MS", or dates merged by the
+        `overlap` rule, the earliest first. Default: a time axis if there are several dates.
+    toi : (start, stop) or str, optional
+        Only scenes of these dates, both ends included.
     mask_clouds : bool
         Leave out pixels that the quality band of each scene calls cloud, shadow, cirrus or fill,
         before scenes are laid over each other: "first" shows the first clear pixel.
@@ -157,6 +160,7 @@ def open_product(
         ),
         bands=[band.name for band in kept] if many and bands is not None else None,
         time=time,
+        toi=toi,
         overlap=overlap,
         resampling=resampling,
         default=product.nodata,

@@ -16,6 +16,7 @@ import rasterio
 from odc.geo.crs import CRS
 
 from geoxr.catalog.scene_reader import kind_of_file, read_scene
+from geoxr.catalog.select import interval_of
 from geoxr.catalog.table import NO_TIME, Header, Row, SceneTable, crs_text, open_given
 from geoxr.derive.screen import NOTHING, Treatment
 from geoxr.errors import ArgumentError, GeoxrError, NotARasterError
@@ -235,10 +236,20 @@ def _look(files: SceneFiles, given: Given, errors: Errors) -> tuple[Row, WindowR
         tuple(reader.geobox.affine)[:6],
         (height, width),
         info.reader.stamp,
-        files.start,
-        files.end,
+        *_dates(files, info),
     )
     return row, reader
+
+
+def _dates(files: SceneFiles, info: FileInfo) -> tuple[np.datetime64, np.datetime64]:
+    """First and last moment of the acquisition: as given, else as the metadata of the file tell."""
+    if not np.isnat(files.start) or not info.acquired:
+        return files.start, files.end
+    try:
+        start, end = interval_of(info.acquired)
+    except ArgumentError:
+        return files.start, files.end
+    return np.datetime64(start, "ns"), np.datetime64(end, "ns")
 
 
 def _without_listing() -> AbstractContextManager[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -19,6 +19,7 @@ from geoxr.catalog.overlap import check_overlap_rule
 from geoxr.catalog.scan import Errors, warn_skipped
 from geoxr.catalog.sources import TableScenes
 from geoxr.catalog.table import SceneTable, crs_from_text
+from geoxr.catalog.time import steps_of, within
 from geoxr.catalog.windows import scene_windows
 from geoxr.errors import ArgumentError, CRSMismatchError, NoOverlapError
 from geoxr.grid.classes import Classes
@@ -39,8 +40,8 @@ from geoxr.warp.reproject import (
 )
 from geoxr.warp.target import target_grid
 
-#: How dates become a time axis.
-Time = Literal["each", "collapse"]
+#: How dates become a time axis: "each", "day", "collapse", or a frequency of pandas.
+Time: TypeAlias = str
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def layer_of(
     *,
     bands: Sequence[str | int] | None = None,
     time: Time | None = None,
+    toi: Any = None,
     overlap: Overlap = "first",
     resampling: Resampling | None = None,
     default: float | None = None,
@@ -104,13 +106,16 @@ def layer_of(
     first : WindowReader, optional
         The one scene of a table of one, opened, so that it need not be opened again.
     """
-    _check_time(table, time)
     check_resampling(resampling)
+    if toi is not None:
+        many, table = len(table), within(table, toi)
+        first = first if len(table) == many else None
     total = len(table) + len(skipped)
     table, picked, unlike = alike(table, bands, errors)
     warn_skipped([*skipped, *unlike], total, stacklevel=3)
     if not ordered:
         table = table.take(np.argsort(table.starts, kind="stable"))  # unknown dates come last
+    steps = steps_of(table, time)
     header = table.header(0)
     kind = look.kind or header.kind
     check_overlap_rule(overlap, kind, np.dtype(header.dtype))
@@ -118,7 +123,7 @@ def layer_of(
     names = tuple(header.bands[i] for i in picked[table.header_of[0]])
     if len(table) == 1 and first is not None and overlap != "count":
         reader = _alone(first, picked[0], geobox, resampling, kind, table.row(0).name, target)
-        steps, readers = [table.starts[0]], [reader]
+        readers: list[WindowReader] = [reader]
     else:
         found = scene_windows(table, geobox)
         if not found.sliced.all():
@@ -129,9 +134,12 @@ def layer_of(
             table, geobox, found.windows, found.sliced, names, picked,
             resampling or "nearest", default, errors == "skip", target.free,
         )  # fmt: skip
-        steps, readers = _by_date(_meeting(scenes), table.starts, overlap, time)
-    dated = time != "collapse" and not np.isnat(steps).any() and (len(steps) > 1 or time == "each")
-    layer = TimeStack(tuple(readers), tuple(steps)) if dated else readers[0]
+        meets = _meeting(scenes)
+        owners = steps.of[meets]
+        readers = [
+            Mosaic(scenes.take(meets[owners == step]), overlap) for step in range(len(steps.labels))
+        ]
+    layer = TimeStack(tuple(readers), tuple(steps.labels)) if steps.dated else readers[0]
     attrs, kept = header.values, [header.facts[i] for i in picked[table.header_of[0]]]
     classes = look.classes or Classes.from_attrs(attrs)
     attrs = {key: value for key, value in attrs.items() if not key.startswith("flag_")}
@@ -163,22 +171,8 @@ def _alone(
     return _pick(onto(reader, geobox, resampling or "nearest"), picked)
 
 
-def _check_time(table: SceneTable, time: str | None) -> None:
-    """Raise unless the time rule can be followed."""
-    if time not in (None, "each", "collapse"):
-        raise ArgumentError(
-            f'time is {time!r}, but must be "each" (a time axis), "collapse" (dates merged by the '
-            f"overlap rule) or None (a time axis if there are several dates)."
-        )
-    if time == "each" and np.isnat(table.starts).any():
-        raise ArgumentError(
-            'time="each" needs dates, and these files have none that geoxr knows. Describe how they '
-            "are named with gx.Product and open them with gx.open_product."
-        )
-
-
-def _meeting(scenes: TableScenes) -> TableScenes:
-    """Keep the scenes that meet the grid.
+def _meeting(scenes: TableScenes) -> np.ndarray:
+    """Positions of the scenes that meet the grid.
 
     Raises
     ------
@@ -195,20 +189,7 @@ def _meeting(scenes: TableScenes) -> TableScenes:
             f"{describe_bounds(geobox)} ({crs_name(geobox.crs)}). Check that both CRSs are right and "
             f"that they show the same place."
         )
-    return scenes if meets.size == len(scenes.table) else scenes.take(meets)
-
-
-def _by_date(
-    scenes: TableScenes, every_start: np.ndarray, overlap: Overlap, time: Time | None
-) -> tuple[list[np.datetime64], list[WindowReader]]:
-    """One mosaic for every date that any scene has, or one of all."""
-    starts = scenes.table.starts
-    dates = np.unique(every_start)
-    if time == "collapse" or np.isnat(dates).any() or len(dates) == 1:
-        return [dates[0]], [Mosaic(scenes, overlap)]
-    return list(dates), [
-        Mosaic(scenes.take(np.flatnonzero(starts == date)), overlap) for date in dates
-    ]
+    return meets
 
 
 def _grid(table: SceneTable, target: Target) -> GeoBox:

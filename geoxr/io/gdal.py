@@ -236,11 +236,18 @@ def _area(window: Window) -> rasterio.windows.Window:
     return rasterio.windows.Window(window.col, window.row, window.width, window.height)
 
 
+#: Names under which metadata keep the date of acquisition, in lower case.
+_ACQUIRED = (
+    "acquisitiondatetime", "acquisition_datetime", "acquisition_date", "date_acquired", "sensing_time",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class FileInfo:
     """A reader with what else its file says.
 
-    `units`, `scale` and `offset` are those of the first band, `facts` those of each.
+    `units`, `scale` and `offset` are those of the first band, `facts` those of each, and `acquired`
+    is the date of acquisition as it is written in the metadata.
 
     Where there is a `placement`, the reader delivers the image as it is, without CRS, and
     `geoxr.warp.control_points.place` puts it on a regular grid.
@@ -254,6 +261,7 @@ class FileInfo:
     offset: float
     facts: tuple[BandFacts, ...]
     placement: Placement | None = None
+    acquired: str = ""
 
 
 def open_file(
@@ -350,7 +358,14 @@ def _inspect(
     )
     classes = classes_in(file, palette)
     units, scale, offset = file.units[0], file.scales[0], file.offsets[0]
-    return FileInfo(best, classes, palette, units, scale, offset, facts, placement)
+    return FileInfo(best, classes, palette, units, scale, offset, facts, placement, _acquired(file))
+
+
+def _acquired(file: rasterio.DatasetReader) -> str:
+    """Date of acquisition in the metadata. TIFFTAG_DATETIME tells when a file was written."""
+    tags = {**file.tags(), **file.tags(ns="IMAGERY")}
+    found = {name.lower(): text for name, text in tags.items()}
+    return next((found[name] for name in _ACQUIRED if found.get(name)), "")
 
 
 class _Handles(threading.local):

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import PurePath
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from geoxr.derive.screen import NOTHING, Flags, Treatment
 from geoxr.errors import ArgumentError, MissingFileError
 from geoxr.products.baseline import baseline_of, shift_of
+from geoxr.products.dates import interval_of_date
 from geoxr.products.product import QA, Band, Product
 from geoxr.products.strangers import no_match
 
@@ -56,7 +56,7 @@ class _File:
     scene: str
     band: str
     resolution: float
-    time: np.datetime64
+    dates: tuple[np.datetime64, np.datetime64]
     groups: Mapping[str, str]
 
 
@@ -130,7 +130,7 @@ def _files(product: Product, paths: Sequence[str], skip: bool, left_out: list[st
         if band is None:
             continue
         try:
-            time = _date(product, path, groups.get("date"))
+            dates = _dates(product, path, groups.get("date"))
         except ArgumentError as error:
             if not skip:
                 raise
@@ -138,7 +138,7 @@ def _files(product: Product, paths: Sequence[str], skip: bool, left_out: list[st
             continue
         size = groups.get("resolution", "0") if "band" in groups else "0"
         resolution = float(size) if size.isdigit() else 0.0
-        files.append(_File(path, _scene_name(product, path), band, resolution, time, groups))
+        files.append(_File(path, _scene_name(product, path), band, resolution, dates, groups))
     return files
 
 
@@ -191,23 +191,21 @@ def _once(scene: NamedScene, known: dict[tuple[str, str], NamedScene]) -> None:
 
 def _of_years(product: Product, files: list[_File], years: Sequence[int]) -> list[_File]:
     wanted = {str(int(year)) for year in years}
-    found = Counter(str(file.time)[:4] for file in files)
+    found = Counter(str(file.dates[0])[:4] for file in files)
     missing = sorted(int(year) for year in wanted - found.keys())
     if missing:
         dated = [year for year in sorted(found) if year != "NaT"]
         raise MissingFileError(
             f"There are no {product.name} files of {missing}; there are of {dated}."
         )
-    return [file for file in files if str(file.time)[:4] in wanted]
+    return [file for file in files if str(file.dates[0])[:4] in wanted]
 
 
-def _date(product: Product, path: str, text: str | None) -> np.datetime64:
+def _dates(product: Product, path: str, text: str | None) -> tuple[np.datetime64, np.datetime64]:
     if text is None:
-        return NO_TIME
-    day = len(text) == 8 and text.isdigit()
+        return NO_TIME, NO_TIME
     try:
-        form = "%Y%m%d" if day else product.date_format
-        return np.datetime64(datetime.strptime(text, form), "ns")
+        return interval_of_date(text, product.date_format)
     except ValueError as error:
         raise ArgumentError(
             f"{path}: the date {text!r} is not written as {product.date_format}."
@@ -227,7 +225,7 @@ def _scene(
     if "band" not in first.groups:
         names = tuple(band.name for band in product.bands)
         plain = Treatment(missing=product.missing, plain=len(names) > 1)
-        return NamedScene((first.path,), names, first.time, first.time, plain, columns)
+        return NamedScene((first.path,), names, *first.dates, plain, columns)
     label = PurePath(name).name or name
     missing = [band.name for band in bands if band.name not in files]
     if missing:
@@ -248,8 +246,7 @@ def _scene(
     return NamedScene(
         tuple(paths),
         names,
-        first.time,
-        first.time,
+        *first.dates,
         Treatment(flags, shift, product.missing),
         columns,
     )
