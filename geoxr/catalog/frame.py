@@ -31,8 +31,8 @@ DEFAULTS: Mapping[str, Any] = {
 }
 
 
-def frame_of(table: SceneTable) -> geopandas.GeoDataFrame:
-    """Return a row for each scene, with its footprint in EPSG:4326."""
+def frame_of(table: SceneTable, shapes: np.ndarray | None = None) -> geopandas.GeoDataFrame:
+    """Return a row for each scene, with its footprint in EPSG:4326; its outline if left out."""
     import geopandas
 
     headers = [table.header(i) for i in range(len(table))]
@@ -54,7 +54,8 @@ def frame_of(table: SceneTable) -> geopandas.GeoDataFrame:
         "mtime": table.stamps[:, 0],
         "size": table.stamps[:, 1],
     }
-    return geopandas.GeoDataFrame(columns, geometry=footprints(table), crs=4326)
+    shapes = footprints(table) if shapes is None else shapes
+    return geopandas.GeoDataFrame(columns, geometry=shapes, crs=4326)
 
 
 def table_of(frame: geopandas.GeoDataFrame) -> SceneTable:

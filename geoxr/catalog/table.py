@@ -232,25 +232,29 @@ def crs_text(crs: CRS | None) -> str | None:
 
 
 def stack_bands(infos: Mapping[str, FileInfo], resampling: Resampling) -> WindowReader:
-    """One file per band as one reader on the grid of the first."""
+    """One file per band as one reader on the grid of the finest; of the first where none is finer."""
     if not infos:
         raise ArgumentError("The mapping of bands to paths is empty.")
-    head = next(iter(infos.values()))
-    first = place(head, resampling)
-    sources = []
+    head = next(iter(infos.values())).reader
+    natives = []
     for name, info in infos.items():
         if len(info.reader.bands) != 1:
             raise ArgumentError(
                 f"{info.reader.path} has {len(info.reader.bands)} bands, so it is not the one band "
                 f"{name!r}. Open the file alone, or pick one of its bands."
             )
-        if info.reader.dtype != first.dtype:
+        if info.reader.dtype != head.dtype:
             raise ArgumentError(
-                f"{info.reader.path} (band {name!r}) is {info.reader.dtype}, {head.reader.path} is "
-                f"{first.dtype}. Bands of one layer have one type. Open them apart and use gx.merge."
+                f"{info.reader.path} (band {name!r}) is {info.reader.dtype}, {head.path} is "
+                f"{head.dtype}. Bands of one layer have one type. Open them apart and use gx.merge."
             )
-        sources.append(onto(place(info, resampling), first.geobox, resampling))
-    return BandStack(tuple(sources), tuple(str(name) for name in infos))
+        natives.append(place(info, resampling))
+    grid = natives[0].geobox
+    if all(native.geobox.crs == grid.crs for native in natives):
+        areas = [abs(native.geobox.affine.determinant) for native in natives]
+        grid = natives[int(np.argmax(np.array(areas) <= min(areas) * (1 + 1e-6)))].geobox
+    sources = tuple(onto(native, grid, resampling) for native in natives)
+    return BandStack(sources, tuple(str(name) for name in infos))
 
 
 def open_row(row: Row, default: float | None = None, *, skip: bool = False) -> WindowReader:
