@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from geoxr.catalog.paths import RASTERS
@@ -43,18 +43,21 @@ class Band:
     key : str
     content : mapping
     bands : AssetBands
+    asked : tuple of str
+        All names by which bands in it were asked for.
     """
 
     name: str
     key: str
     content: Mapping[str, Any]
     bands: AssetBands
+    asked: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str] | None:
         """Names of several bands in one file; None if some have none."""
         found = [
-            self.name if self.name in (name, common) else name or common
+            next((one for one in self.asked if one in (name, common)), name or common)
             for name, common in zip(self.bands.each("name"), self.bands.each("common"), strict=True)
         ]
         named = self.bands.counted and all(found) and len(set(found)) == len(found)
@@ -76,15 +79,7 @@ def pick_assets(item: StacItem, wanted: Sequence[str] | None) -> list[Band]:
     if wanted is None:
         picked = _by_default(item, known)
     else:
-        picked = []
-        for name in wanted:
-            one = _named(item, known, name)
-            if all(one.key != other.key for other in picked):
-                picked.append(one)
-            elif one.bands.counted and len(one.bands.records) > 1:
-                continue
-            else:
-                raise ArgumentError(f"{item.name}: two of assets={list(wanted)} are {one.key!r}.")
+        picked = _by_name(item, known, wanted)
     for one in picked:
         if not isinstance(one.content.get("href"), str):
             raise ArgumentError(f"{item.name}: the asset {one.key!r} has no href.")
@@ -96,6 +91,19 @@ def pick_assets(item: StacItem, wanted: Sequence[str] | None) -> list[Band]:
                 f"one file, or files of one band each. Pick what belongs together: assets={single}."
             )
     return picked
+
+
+def _by_name(item: StacItem, known: Sequence[Band], wanted: Sequence[str]) -> list[Band]:
+    """Find every asset that is asked for; bands of one file give it once."""
+    picked: dict[str, Band] = {}
+    for name in wanted:
+        one = _named(item, known, name)
+        before = picked.get(one.key)
+        if before is not None and len(one.bands.records) == 1:
+            raise ArgumentError(f"{item.name}: two of assets={list(wanted)} are {one.key!r}.")
+        picked[one.key] = before or one
+        picked[one.key] = replace(picked[one.key], asked=(*picked[one.key].asked, name))
+    return list(picked.values())
 
 
 def _by_default(item: StacItem, known: Sequence[Band]) -> list[Band]:

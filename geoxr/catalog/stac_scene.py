@@ -86,9 +86,9 @@ def scene_of(item: StacItem, assets: Sequence[str] | None) -> StacScene:
     footprint = _footprint(item)
     picked = pick_assets(item, assets)
     files = [_file(item, band, alone=len(picked) == 1) for band in picked]
+    _check_types(item, picked, files)
     if len({repr(file.nodata) for file in files}) > 1:
         files = [_own_marks(item, band, file) for band, file in zip(picked, files, strict=True)]
-    _check_types(item, picked, files)
     grid = _finest(files)
     marks = {repr(file.nodata): file.nodata for file in files}
     facts = [fact for file in files for fact in file.facts]

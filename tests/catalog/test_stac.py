@@ -328,8 +328,9 @@ def test_properties_become_columns(landsat: list[dict[str, Any]], tmp_path: Path
     assert frame["platform"].tolist() == ["landsat-8"] * 3
     assert frame["instruments"][0] == "oli, tirs"
     assert not [name for name in frame.columns if str(name).startswith("proj:")]
-    days = pd.to_datetime(["2021-06-01 10:00", "2021-06-17 10:00:00.25", "2021-07-03 10:00"])
-    assert frame["start"].tolist() == days.tolist() == frame["end"].tolist()
+    texts = ["2021-06-01 10:00", "2021-06-17 10:00:00.25", "2021-07-03 10:00"]
+    days = [pd.Timestamp(text) for text in texts]
+    assert frame["start"].tolist() == days == frame["end"].tolist()
     for found, item in zip(frame.geometry, landsat, strict=True):
         assert found.equals(shapely.geometry.shape(item["geometry"]))
     assert len(catalog.filter(time="2021-06")) == 2
