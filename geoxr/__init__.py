@@ -35,6 +35,7 @@ _NAMES = {
     "mosaic": "geoxr.catalog.join",
     "open_product": "geoxr.catalog.open_product",
     "open_raster": "geoxr.catalog.open",
+    "open_stac": "geoxr.catalog.stac",
     "open_vector": "geoxr.catalog.vector",
     "open_zarr": "geoxr.io.open",
     "qa_mask": "geoxr.derive.mask",
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from geoxr.catalog.merge import merge
     from geoxr.catalog.open import open_raster
     from geoxr.catalog.open_product import open_product
+    from geoxr.catalog.stac import open_stac
     from geoxr.catalog.vector import open_vector
     from geoxr.derive.map import map
     from geoxr.derive.mask import qa_mask

@@ -207,6 +207,44 @@ class Catalog:
         return catalog
 
     @classmethod
+    def from_stac(
+        cls,
+        items: Any,
+        assets: str | Sequence[str] | None = None,
+        errors: Errors = "raise",
+    ) -> Catalog:
+        """Make a catalog of STAC items; their properties become columns.
+
+        Files are opened only where an item does not say what is needed of an asset: its CRS,
+        transform and shape (projection extension), type and nodata value (raster extension, or
+        ``bands`` of STAC 1.1). Footprints are the geometries of items, ``eo:cloud_cover`` is the
+        column ``cloud_cover``.
+
+        Parameters
+        ----------
+        items
+            An Item or ItemCollection of pystac, the result of a search, an item or a
+            FeatureCollection as a dictionary, the path of a JSON file of these, a directory or
+            pattern of such files, or a list of any of them.
+        assets : str or sequence of str, optional
+            As for `open_stac`: keys, common names or names of bands. Default: all raster assets with
+            the role "data".
+        errors : {"raise", "skip"}
+            With "skip", items that cannot be used are left out, and one warning counts and names
+            them.
+
+        Raises
+        ------
+        ArgumentError
+            If an item lacks an asset or a geometry, or its assets are no bands of one layer.
+        MissingFileError, NotARasterError
+            If a file that has to be opened cannot be.
+        """
+        from geoxr.catalog.stac import catalog_from_stac
+
+        return catalog_from_stac(items, assets, errors)
+
+    @classmethod
     def of_table(cls, table: SceneTable) -> Catalog:
         """Make a catalog of scanned scenes."""
         catalog = cls(frame_of(table))

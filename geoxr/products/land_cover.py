@@ -60,7 +60,7 @@ NLCD = Product(
 )  # fmt: skip
 
 WORLDCOVER = Product(
-    name="esa-worldcover",
+    name="worldcover",
     title="ESA WorldCover, land cover at 10 m",
     pattern=(
         r"ESA_WorldCover_10m_(?P<date>\d{4})_(?P<version>v\d{3})_(?P<tile>[NS]\d\d[EW]\d{3})_Map"
