@@ -243,5 +243,5 @@ def test_files_that_cannot_be_opened_are_named_or_left_out(tmp_path: Path, utm_i
 
 
 def test_plain_files_have_no_dates(utm_image: Path) -> None:
-    with pytest.raises(gx.errors.ArgumentError, match='time="each" needs dates'):
+    with pytest.raises(gx.errors.ArgumentError, match="time='each' needs dates"):
         gx.open_raster(utm_image, time="each")
