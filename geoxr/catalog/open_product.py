@@ -10,15 +10,17 @@ from typing import Any
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
+from geoxr.catalog.catalog import Catalog
 from geoxr.catalog.paths import find_files
-from geoxr.catalog.scan import Errors, Given, SceneFiles, check_errors, scan
+from geoxr.catalog.scan import Errors, Given, Scanned, SceneFiles, check_errors, scan
 from geoxr.catalog.scenes import Look, Target, Time, layer_of
 from geoxr.catalog.vector import open_vector
 from geoxr.derive.decode import decode as decoded
 from geoxr.derive.decode import packs
 from geoxr.errors import ArgumentError, MissingFileError
+from geoxr.io.reader import WindowReader
 from geoxr.products.files import NamedScene, scenes_of
-from geoxr.products.product import QA, Product
+from geoxr.products.product import QA, Band, Product
 from geoxr.products.registry import find_product
 from geoxr.products.strangers import no_match, strangers
 from geoxr.typing import Align, Bounds, CRSLike, Overlap, PathLike, Resampling
@@ -29,7 +31,7 @@ VECTORS = (".geojson", ".gpkg", ".fgb", ".parquet", ".shp")
 
 def open_product(
     product: str | Product,
-    paths: PathLike | Sequence[PathLike],
+    paths: PathLike | Sequence[PathLike] | Catalog,
     *,
     bands: Sequence[str] | None = None,
     years: Sequence[int] | None = None,
@@ -56,7 +58,7 @@ def open_product(
     ----------
     product : str or Product
         A name out of `list_products`, or a description of your own.
-    paths : path, list, pattern or directory
+    paths : path, list, pattern, directory or Catalog
         Files that the pattern of the product does not match are left out; a warning counts those
         that are of another product of geoxr.
     bands : sequence of str, optional
@@ -98,29 +100,20 @@ def open_product(
     product = find_product(product)
     check_errors(errors)
     qa = _masks(product, clouds=mask_clouds, saturated=mask_saturated)
-    if product.vector:
+    if product.vector and not isinstance(paths, Catalog):
         return _features(product, paths, like, chunks)
     kept = product.pick(bands)
-    files = find_files(paths)
-    skip = errors == "skip"
-    named, left_out = scenes_of(product, files, kept, years=years, qa=qa, skip=skip)
-    others = strangers(product, files)
-    if others is not None:
-        warnings.warn(others, stacklevel=2)
-    scenes = [
-        SceneFiles(
-            one.paths,
-            one.bands,
-            one.start,
-            one.end,
-            replace(one.treatment, resampling=resampling if _stacks(one) else None),
-        )
-        for one in named
-    ]
-    found = scan(scenes, Given(default=product.nodata, kind=product.kind, skip=skip), errors=errors)
+    left_out: list[str] = []
+    first: WindowReader | None = None
+    if isinstance(paths, Catalog):
+        _check_catalog(paths, product, years, qa)
+        table = paths.table
+    else:
+        found, left_out = _scan(product, paths, kept, qa, years, resampling, errors)
+        table, first = found.table, found.first if len(found.table) == 1 else None
     many = len(product.bands) > 1
     layer = layer_of(
-        found.table,
+        table,
         Target(crs=crs, resolution=resolution, bounds=bounds, like=like, align=align),
         Look(
             product.name, product.kind, product.classes, product.attrs(kept),
@@ -132,8 +125,8 @@ def open_product(
         resampling=resampling,
         default=product.nodata,
         errors=errors,
-        skipped=[*left_out, *found.skipped],
-        first=found.first if len(found.table) == 1 else None,
+        skipped=left_out,
+        first=first,
     )  # fmt: skip
     if "band" in layer.dims:
         shown = [product.band(str(name)) for name in layer["band"].values]
@@ -141,6 +134,49 @@ def open_product(
     if decode and packs(layer):
         layer = decoded(layer)
     return layer if chunks is None else layer.chunk(chunks)
+
+
+def _scan(
+    product: Product,
+    paths: PathLike | Sequence[PathLike],
+    bands: Sequence[Band],
+    qa: Sequence[QA],
+    years: Sequence[int] | None,
+    resampling: Resampling | None,
+    errors: Errors,
+) -> tuple[Scanned, list[str]]:
+    """Read the headers of the scenes that files make up; also why some are left out."""
+    files, skip = find_files(paths), errors == "skip"
+    named, left_out = scenes_of(product, files, bands, years=years, qa=qa, skip=skip)
+    others = strangers(product, files)
+    if others is not None:
+        warnings.warn(others, stacklevel=3)
+    scenes = [
+        SceneFiles(
+            one.paths,
+            one.bands,
+            one.start,
+            one.end,
+            replace(one.treatment, resampling=resampling if _stacks(one) else None),
+        )
+        for one in named
+    ]
+    found = scan(scenes, Given(default=product.nodata, kind=product.kind, skip=skip), errors=errors)
+    return found, [*left_out, *found.skipped]
+
+
+def _check_catalog(
+    catalog: Catalog, product: Product, years: Sequence[int] | None, qa: Sequence[QA]
+) -> None:
+    """Raise where something was asked for that has to be said when the catalog is made."""
+    if years is not None:
+        raise ArgumentError("years= is for files. Of a catalog take: catalog.filter(time='2021').")
+    masked = all(header.treatment.flags for header in catalog.table.headers)
+    if qa and not masked:
+        raise ArgumentError(
+            f"The catalog does not know the quality files of {product.name}, so it cannot be masked. "
+            f"Open the files themselves with mask_clouds=True."
+        )
 
 
 def _stacks(scene: NamedScene) -> bool:

@@ -88,7 +88,9 @@ def _pattern(codes: str, levels: str, bands: str) -> str:
 
 
 def _bands(rows: tuple[_Row, ...], prefix: str) -> tuple[Band, ...]:
-    return tuple(Band(prefix + number, *rest) for number, *rest in rows)
+    return tuple(
+        Band(prefix + number, common, length, size) for number, common, length, size in rows
+    )
 
 
 def _qa(bands: tuple[Band, ...], sensor: _Sensor) -> tuple[QA, ...]:
