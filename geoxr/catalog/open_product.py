@@ -108,6 +108,8 @@ def open_product(
     if isinstance(paths, Catalog):
         _check_catalog(paths, product, years, qa)
         table = paths.table
+        if bands is None and len(product.bands) > 1:
+            kept = product.pick(table.header(0).bands)
     else:
         found, left_out = _scan(product, paths, kept, qa, years, resampling, errors)
         table, first = found.table, found.first if len(found.table) == 1 else None
