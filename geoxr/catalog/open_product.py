@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from geoxr.catalog.catalog import Catalog
 from geoxr.catalog.given import masks_of
 from geoxr.catalog.paths import find_files
-from geoxr.catalog.scan import Errors, Given, SceneFiles, check_errors, scan
+from geoxr.catalog.scan import Errors, Given, Scanned, SceneFiles, check_errors, scan
 from geoxr.catalog.scenes import Look, Target, Time, layer_of
 from geoxr.catalog.table import SceneTable
 from geoxr.catalog.vector import open_vector
@@ -23,7 +23,7 @@ from geoxr.derive.decode import packs
 from geoxr.errors import ArgumentError, MissingFileError
 from geoxr.io.reader import WindowReader
 from geoxr.products.files import NamedScene, scenes_of
-from geoxr.products.product import Product
+from geoxr.products.product import QA, Band, Product
 from geoxr.products.registry import find_product
 from geoxr.products.strangers import no_match, strangers
 from geoxr.typing import Align, Bounds, CRSLike, Overlap, PathLike, Resampling
@@ -113,44 +113,18 @@ def open_product(
                 f"gx.open_product({product.name!r}, path, like=image)."
             )
         return _features(product, paths, like, chunks)
-    many = len(product.bands) > 1
+    kept = product.pick(bands)
+    left_out: list[str] = []
     first: WindowReader | None = None
-    skipped: list[str] = []
     if isinstance(paths, Catalog):
-        if qa:
-            raise ArgumentError(
-                "The scenes of a catalog are masked when they are scanned: "
-                "gx.Catalog.scan(paths, product=..., mask_clouds=True)."
-            )
+        _check_masked(paths, qa)
         table = _in_years(paths.table, years)
-        names = table.header(0).bands
-        kept = (
-            [product.band(name) for name in names]
-            if many and bands is None
-            else product.pick(bands)
-        )
+        if bands is None and len(product.bands) > 1:
+            kept = product.pick(table.header(0).bands)
     else:
-        kept = product.pick(bands)
-        files = find_files(paths)
-        skip = errors == "skip"
-        named, left_out = scenes_of(product, files, kept, years=years, qa=qa, skip=skip)
-        others = strangers(product, files)
-        if others is not None:
-            warnings.warn(others, stacklevel=2)
-        scenes = [
-            SceneFiles(
-                one.paths,
-                one.bands,
-                one.start,
-                one.end,
-                replace(one.treatment, resampling=resampling if _stacks(one) else None),
-            )
-            for one in named
-        ]
-        given = Given(default=product.nodata, kind=product.kind, skip=skip)
-        found = scan(scenes, given, errors=errors)
-        table, skipped = found.table, [*left_out, *found.skipped]
-        first = found.first if len(table) == 1 else None
+        found, left_out = _scan(product, paths, kept, qa, years, resampling, errors)
+        table, first = found.table, found.first if len(found.table) == 1 else None
+    many = len(product.bands) > 1
     layer = layer_of(
         table,
         Target(crs=crs, resolution=resolution, bounds=bounds, like=like, align=align),
@@ -165,7 +139,7 @@ def open_product(
         resampling=resampling,
         default=product.nodata,
         errors=errors,
-        skipped=skipped,
+        skipped=left_out,
         first=first,
         ordered=isinstance(paths, Catalog) and paths.ordered,
     )  # fmt: skip
@@ -175,6 +149,44 @@ def open_product(
     if decode and packs(layer):
         layer = decoded(layer)
     return layer if chunks is None else layer.chunk(chunks)
+
+
+def _scan(
+    product: Product,
+    paths: PathLike | Sequence[PathLike],
+    bands: Sequence[Band],
+    qa: Sequence[QA],
+    years: Sequence[int] | None,
+    resampling: Resampling | None,
+    errors: Errors,
+) -> tuple[Scanned, list[str]]:
+    """Read the headers of the scenes that files make up; also why some are left out."""
+    files, skip = find_files(paths), errors == "skip"
+    named, left_out = scenes_of(product, files, bands, years=years, qa=qa, skip=skip)
+    others = strangers(product, files)
+    if others is not None:
+        warnings.warn(others, stacklevel=3)
+    scenes = [
+        SceneFiles(
+            one.paths,
+            one.bands,
+            one.start,
+            one.end,
+            replace(one.treatment, resampling=resampling if _stacks(one) else None),
+        )
+        for one in named
+    ]
+    found = scan(scenes, Given(default=product.nodata, kind=product.kind, skip=skip), errors=errors)
+    return found, [*left_out, *found.skipped]
+
+
+def _check_masked(catalog: Catalog, qa: Sequence[QA]) -> None:
+    """Raise if masks are asked for that scenes of a catalog do not have."""
+    if qa and not all(header.treatment.flags for header in catalog.table.headers):
+        raise ArgumentError(
+            "The scenes of a catalog are masked when they are scanned: "
+            "gx.Catalog.scan(paths, product=..., mask_clouds=True)."
+        )
 
 
 def _in_years(table: SceneTable, years: Sequence[int] | None) -> SceneTable:

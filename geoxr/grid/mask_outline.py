@@ -8,11 +8,11 @@ import numpy as np
 import shapely
 from affine import Affine
 
+from geoxr.grid.quiet import unplaced
 from geoxr.grid.window import Window
 
 #: Outlines between cells that are on and off longer than this are drawn more coarsely [cells].
 _EDGES = 100_000
-_FROM_ONE = Affine.translation(1, 1)
 
 
 def mask_outline(
@@ -35,11 +35,10 @@ def mask_outline(
 
     while (mask[1:] != mask[:-1]).sum() + (mask[:, 1:] != mask[:, :-1]).sum() > _EDGES:
         mask, step = _coarser(mask), 2 * step
-    # Counted from (1, 1): of cells that have their numbers as coordinates rasterio warns in threads.
-    found = shapes(mask.astype("uint8"), mask=mask, connectivity=4, transform=_FROM_ONE)
-    cells = [_filled(shape["coordinates"], hole / step**2) for shape, _ in found]
-    corner = np.array([window.col, window.row])
-    merged = shapely.transform(shapely.union_all(cells), lambda xy: (xy - 1) * step + corner)
+    place = Affine.translation(window.col, window.row) @ Affine.scale(step)
+    with unplaced():
+        found = list(shapes(mask.astype("uint8"), mask=mask, connectivity=4, transform=place))
+    merged = shapely.union_all([_filled(shape["coordinates"], hole) for shape, _ in found])
     if gap > 0:
         # Grown and shrunk by half of it, with square corners.
         merged = merged.buffer(gap / 2, join_style="mitre").buffer(-gap / 2, join_style="mitre")

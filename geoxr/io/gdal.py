@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,13 +17,14 @@ import shapely
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.errors import RasterioError, RasterioIOError
 
 from geoxr.errors import ArgumentError, MissingFileError, NotARasterError, ReadFailedError
 from geoxr.grid.classes import Classes
 from geoxr.grid.control_points import Placement
 from geoxr.grid.crs import parse_crs
 from geoxr.grid.geobox import check_grid
+from geoxr.grid.quiet import unplaced
 from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window
 from geoxr.io.bytes import Stamp, check_unchanged, stamp_of
@@ -294,7 +293,7 @@ def open_file(
     # Readers are sent elsewhere, and the working directory may change.
     name = os.path.abspath(name) if local else name
     try:
-        with _quiet(), rasterio.open(name, sharing=False) as file:
+        with unplaced(), rasterio.open(name, sharing=False) as file:
             return _inspect(name, file, crs, nodata, skip)
     except RasterioIOError as error:
         raise NotARasterError(
@@ -377,7 +376,6 @@ class _Handles(threading.local):
 
 
 _handles = _Handles()
-_opening = threading.Lock()
 
 
 def _handle(path: str, stamp: Stamp) -> rasterio.DatasetReader:
@@ -388,20 +386,9 @@ def _handle(path: str, stamp: Stamp) -> rasterio.DatasetReader:
     files = _handles.files
     file = files.pop((path, stamp), None)
     if file is None:
-        with _quiet():
+        with unplaced():
             file = rasterio.open(path, sharing=False)
         while len(files) >= options.open_files:
             files.popitem(last=False)[1].close()
     files[path, stamp] = file
     return file
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Files without a CRS are allowed until one is needed, so GDAL need not warn.
-
-    Warning filters belong to the whole process, so one thread at a time may swap them.
-    """
-    with _opening, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield

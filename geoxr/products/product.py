@@ -33,8 +33,8 @@ class Band:
         Nominal pixel size.
     scale, offset : float, optional
         Where they are not those of the product.
-    units, decoded_units : str, optional
-        Likewise.
+    units : str, optional
+        Of the stored numbers, likewise.
     """
 
     name: str
@@ -44,7 +44,6 @@ class Band:
     scale: float | None = None
     offset: float | None = None
     units: str | None = None
-    decoded_units: str | None = None
 
 
 @dataclass(frozen=True)
@@ -271,9 +270,8 @@ class Product:
         facts = [self.facts(band) for band in kept]
         differing = band_coords(facts)
         attrs |= {key: value for key, value in band_attrs(facts[0]).items() if key not in differing}
-        decoded = {band.decoded_units or self.decoded_units for band in kept}
-        if any((one.scale, one.offset) != (1.0, 0.0) for one in facts) and len(decoded) == 1:
-            attrs["decoded_units"] = decoded.pop()
+        if any((one.scale, one.offset) != (1.0, 0.0) for one in facts):
+            attrs["decoded_units"] = self.decoded_units
         if self.license:
             attrs["license"] = self.license
         return attrs

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from affine import Affine
 
 import geoxr as gx
@@ -187,6 +188,10 @@ def test_masks_stay_with_catalogs_and_pickles(tmp_path: Path, rng: np.random.Gen
     again = gx.open_raster(Catalog.from_parquet(tmp_path / "scenes.parquet"))
     np.testing.assert_array_equal(again.values, layer.values)
     assert "treatment" not in again.attrs
+    known = gx.open_product(
+        "landsat8-l2-sr", Catalog.from_parquet(tmp_path / "scenes.parquet"), mask_clouds=True
+    )
+    xr.testing.assert_identical(known.load(), layer.load())
 
 
 def test_a_mask_that_is_not_there_is_named(tmp_path: Path, rng: np.random.Generator) -> None:
