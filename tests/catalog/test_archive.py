@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform_bounds
 
 import geoxr as gx
 from geoxr.grid.window import Window
@@ -46,7 +46,12 @@ class Scene:
         """Bounds in the CRS of the mosaic."""
         left, top = self.corner
         box = (left, top - SIZE * PIXEL, left + SIZE * PIXEL, top)
-        return transform_bounds(f"EPSG:{32600 + self.zone}", TARGET, *box)
+        return onto_target(32600 + self.zone).transform_bounds(*box)
+
+
+@lru_cache
+def onto_target(epsg: int) -> pyproj.Transformer:
+    return pyproj.Transformer.from_crs(epsg, TARGET, always_xy=True)
 
 
 def write_archive(
@@ -151,7 +156,7 @@ def first_of(parts: list[np.ndarray], nodata: float, shape: tuple[int, ...]) -> 
 
 
 def meeting(scenes: list[Scene], boxes: np.ndarray, grid: GeoBox) -> list[Scene]:
-    """Return the scenes that may have a pixel in a grid, by the bounds that rasterio finds."""
+    """Return the scenes that may have a pixel in a grid, by the bounds that PROJ finds."""
     left, bottom, right, top = grid.extent.boundingbox
     near = (boxes[:, 0] < right + PIXEL) & (boxes[:, 2] > left - PIXEL)
     near &= (boxes[:, 1] < top + PIXEL) & (boxes[:, 3] > bottom - PIXEL)
