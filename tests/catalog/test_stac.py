@@ -560,3 +560,50 @@ def test_metadata_that_is_wrong_is_found_when_pixels_are_read(
     layer = gx.open_stac(landsat[0])
     with pytest.raises(gx.errors.ReadFailedError, match="does not fit its row"):
         layer.load()
+
+
+def test_a_mask_in_a_file_counts_where_an_item_names_no_nodata(tmp_path: Path) -> None:
+    transform, shape = Affine(10, 0, 600_000, 0, -10, 5_300_040), (16, 16)
+    path = tmp_path / "masked.tif"
+    good = np.random.default_rng(0).random(shape) < 0.7
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(
+            path, "w", driver="GTiff", dtype="uint8", count=1, height=16, width=16,
+            crs="EPSG:32633", transform=transform,
+        ) as file,
+    ):  # fmt: skip
+        file.write(np.full((1, *shape), 7, "uint8"))
+        file.write_mask(good)
+    item = new_item("m", "2022-01-01T00:00:00Z", outline("EPSG:32633", transform, shape))
+    item["assets"]["data"] = {"href": str(path), "type": COG, "roles": ["data"]}
+    assert gx.Catalog.from_stac(item).frame["masked"].tolist() == [True]
+    np.testing.assert_array_equal(gx.open_stac(item).geoxr.valid.values, good)
+
+
+def test_the_clearest_of_sentinel_scenes_is_on_top_as_merged_by_hand(tmp_path: Path) -> None:
+    """What users of odc.stac do by sorting items first: the clearest valid pixel wins."""
+    clouds = {"S2A_a": 60.0, "S2B_b": 2.0, "S2A_c": 30.0}
+    items, stack, cover = [], [], []
+    rng = np.random.default_rng(0)
+    for day, (name, cloud) in enumerate(clouds.items(), 1):
+        item = sentinel_item(tmp_path, name, f"2022-03-0{day}T10:10:10Z", cloud)
+        href = item["assets"]["B04"]["href"]
+        with rasterio.open(href, "r+") as file:
+            pixels = file.read()
+            pixels[0, rng.random((60, 80)) < 0.3] = 0
+            file.write(pixels)
+        items.append(item)
+        stack.append(pixels[0].astype("float64"))
+        cover.append(cloud)
+    layer = gx.open_stac(
+        items, assets=["red"], time="collapse", sortby="cloud_cover", decode=True
+    ).isel(band=0)
+    expected = np.full((60, 80), np.nan)
+    for i in np.argsort(cover):
+        take = np.isnan(expected) & (stack[i] > 0)
+        expected[take] = stack[i][take] * 1e-4 - 0.1
+    assert np.isnan(expected).any()
+    np.testing.assert_allclose(layer.values, expected, rtol=1e-6)
+    series = gx.open_stac(items, assets=["red"])
+    np.testing.assert_array_equal(series.values[:, 0], np.array(stack))
