@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import TypeAlias
 
@@ -86,9 +85,8 @@ def _median(rule: str, parts: Iterator[Part], many: int, out: np.ndarray, good: 
         np.copyto(layer[..., rows, cols], pixels, where=fresh)
         good[..., rows, cols] |= fresh
     if many:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # pixels that no scene covers
-            _store(np.nan_to_num(np.nanmedian(stack, axis=0)), out)
+        stack[0, ~good] = 0  # where no scene has a value
+        _store(np.nanmedian(stack, axis=0), out)
 
 
 def _extreme(

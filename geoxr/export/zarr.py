@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from geoxr.export.staged import staged
 from geoxr.grid.coords import GRID_MAPPING, spatial_ref
 from geoxr.grid.geobox import crs_of, extent, geobox_of
 from geoxr.grid.meaning import band_dim
+from geoxr.grid.quiet import quiet
 from geoxr.grid.window import Window
 from geoxr.io.dataset import VALID_SUFFIX, layer_names, layer_reader
 from geoxr.io.reader import WindowReader, everything
@@ -152,10 +152,8 @@ def create_store(
         if "nodata" in variable.attrs:
             encoding[str(name)]["fill_value"] = variable.dtype.type(variable.attrs["nodata"])
     stored.attrs.update(conventions)
-    with warnings.catch_warnings():
-        # Zarr 3 has no final specification of strings and of consolidated metadata yet.
-        warnings.filterwarnings("ignore", message=".*(Zarr format 3|Zarr V3) specification.*")
-        warnings.filterwarnings("ignore", message=".*Consolidated metadata.*")
+    # Zarr 3 has no final specification of strings and of consolidated metadata yet.
+    with quiet(message=".*(Zarr format 3|Zarr V3) specification|.*Consolidated metadata"):
         stored.to_zarr(path, mode="w", compute=False, encoding=encoding, zarr_format=3)
     group = zarr.open_group(path, mode="r+")
     return {str(name): group[str(name)] for name in template.data_vars}

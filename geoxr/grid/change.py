@@ -14,6 +14,7 @@ from pyproj.transformer import TransformerGroup
 
 from geoxr.errors import CRSMismatchError
 from geoxr.grid.crs import crs_name
+from geoxr.grid.quiet import quiet
 
 #: A position that comes back this close to where it was is the same place [share of the position and
 #: of the radius of the earth: near the origin of a map the position alone is next to nothing].
@@ -113,8 +114,7 @@ def change_between(source: CRS, target: CRS) -> Change:
 
 
 def _warn_of_missing_grids(source: pyproj.CRS, target: pyproj.CRS, names: tuple[str, str]) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pyproj names the file, but not what that costs
+    with quiet():  # pyproj names the file, but not what that costs
         group = TransformerGroup(source, target, always_xy=True)
     if group.best_available or not group.unavailable_operations:
         return

@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 from affine import Affine
 
-from geoxr.grid.quiet import unplaced
+from geoxr.grid.quiet import quiet
 from geoxr.grid.window import Window
 
 #: Outlines between cells that are on and off longer than this are drawn more coarsely [cells].
@@ -31,12 +31,13 @@ def mask_outline(
     gap : float [pixel]
         Holes, cracks and notches into which no square of that side fits are closed.
     """
+    from rasterio.errors import NotGeoreferencedWarning
     from rasterio.features import shapes
 
     while (mask[1:] != mask[:-1]).sum() + (mask[:, 1:] != mask[:, :-1]).sum() > _EDGES:
         mask, step = _coarser(mask), 2 * step
     place = Affine.translation(window.col, window.row) @ Affine.scale(step)
-    with unplaced():
+    with quiet(NotGeoreferencedWarning):
         found = list(shapes(mask.astype("uint8"), mask=mask, connectivity=4, transform=place))
     merged = shapely.union_all([_filled(shape["coordinates"], hole) for shape, _ in found])
     if gap > 0:

@@ -1,4 +1,4 @@
-"""GDAL without the warning that an image has no place on the earth."""
+"""Known warnings of other libraries, kept quiet in any number of threads."""
 
 from __future__ import annotations
 
@@ -8,25 +8,23 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_swapping = threading.Lock()
+_swapping = threading.RLock()
 
 
 @contextmanager
-def unplaced() -> Iterator[None]:
-    """Let images without a transform or CRS pass; one is asked for where it is needed.
+def quiet(category: type[Warning] = Warning, message: str = "") -> Iterator[None]:
+    """Ignore warnings of a category whose text starts with the pattern.
 
     Warning filters belong to the whole process, so one thread at a time may swap them.
     """
-    from rasterio.errors import NotGeoreferencedWarning
-
     with _swapping, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        warnings.filterwarnings("ignore", message=message, category=category)
         yield
 
 
 def _after_fork() -> None:
     global _swapping
-    _swapping = threading.Lock()  # another thread of the parent may have held it
+    _swapping = threading.RLock()  # another thread of the parent may have held it
 
 
 if hasattr(os, "register_at_fork"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from geoxr.errors import (
 from geoxr.grid.classes import Classes
 from geoxr.grid.crs import crs_name, parse_crs, require_crs, same_crs
 from geoxr.grid.geobox import describe_bounds, resolution
+from geoxr.grid.quiet import quiet
 from geoxr.grid.shapes import outline
 from geoxr.io.codes import Burning, codes_of
 from geoxr.io.pieces import Pieces, paths_of, pieces_of
@@ -141,11 +141,7 @@ def _read_file(file: VectorFile) -> geopandas.GeoDataFrame:
         layer = _layer(file, pyogrio.list_layers(path))
         names = [str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]]
         columns = names if attribute is not None and attribute not in names else [attribute]
-        with warnings.catch_warnings():
-            # Heights and measures are not burnt.
-            warnings.filterwarnings(
-                "ignore", message=r"Measured \(M\) geometry", category=UserWarning
-            )
+        with quiet(UserWarning, r"Measured \(M\) geometry"):  # heights and measures are not burnt
             return geopandas.read_file(
                 path,
                 layer=layer,

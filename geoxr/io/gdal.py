@@ -17,14 +17,14 @@ import shapely
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
 from geoxr.errors import ArgumentError, MissingFileError, NotARasterError, ReadFailedError
 from geoxr.grid.classes import Classes
 from geoxr.grid.control_points import Placement
 from geoxr.grid.crs import parse_crs
 from geoxr.grid.geobox import check_grid
-from geoxr.grid.quiet import unplaced
+from geoxr.grid.quiet import quiet
 from geoxr.grid.shapes import outline
 from geoxr.grid.window import Window
 from geoxr.io.bytes import Stamp, check_unchanged, stamp_of
@@ -293,7 +293,7 @@ def open_file(
     # Readers are sent elsewhere, and the working directory may change.
     name = os.path.abspath(name) if local else name
     try:
-        with unplaced(), rasterio.open(name, sharing=False) as file:
+        with quiet(NotGeoreferencedWarning), rasterio.open(name, sharing=False) as file:
             return _inspect(name, file, crs, nodata, skip)
     except RasterioIOError as error:
         raise NotARasterError(
@@ -386,7 +386,7 @@ def _handle(path: str, stamp: Stamp) -> rasterio.DatasetReader:
     files = _handles.files
     file = files.pop((path, stamp), None)
     if file is None:
-        with unplaced():
+        with quiet(NotGeoreferencedWarning):
             file = rasterio.open(path, sharing=False)
         while len(files) >= options.open_files:
             files.popitem(last=False)[1].close()
