@@ -15,10 +15,9 @@ from geoxr.catalog.footprint import footprints
 from geoxr.catalog.frame import DEFAULTS, NEEDED, frame_of
 from geoxr.catalog.given import GivenScenes
 from geoxr.catalog.scan import Errors, Given, SceneFiles, in_threads, none_opened, scan_rows
-from geoxr.catalog.table import SceneTable
+from geoxr.catalog.table import SceneTable, stamp_of_scene
 from geoxr.catalog.valid_footprint import valid_outline
 from geoxr.errors import ArgumentError, GeoxrError, NotARasterError
-from geoxr.io.bytes import stamp_of
 from geoxr.products.product import Product
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def rebuild(known: geopandas.GeoDataFrame, given: GivenScenes, how: Reading) -> 
     def unchanged(scene: SceneFiles, row: int | None) -> bool:
         return (
             row is not None
-            and tuple(stamps[row]) == stamp_of(scene.paths[0])
+            and tuple(stamps[row]) == stamp_of_scene(scene.paths)
             and (scene.bands is None or scene.bands == tuple(bands[row]))
         )
 
@@ -175,11 +174,14 @@ def _with_own(
     known: geopandas.GeoDataFrame,
     at: dict[tuple[str, ...], int],
 ) -> geopandas.GeoDataFrame:
-    """Give scenes that were known before the columns of one's own that they had."""
+    """Give scenes that were known before the columns they had and that no file tells."""
     own = [name for name in known.columns if name not in _SCANNED]
     before = [at.get(paths_of(path), -1) for path in fresh["path"].tolist()]
-    kept = known[own].reset_index(drop=True).reindex(before)
-    return fresh.assign(**{name: kept[name].to_numpy() for name in own})
+    kept = known[own].reset_index(drop=True).reindex(before).set_axis(fresh.index)
+    for name in own:
+        if name in fresh.columns:
+            kept[name] = fresh[name].where(fresh[name].notna(), kept[name])
+    return fresh.assign(**{name: kept[name] for name in own})
 
 
 def _skipped(given: GivenScenes, failed: dict[int, str]) -> tuple[tuple[str | None, str], ...]:

@@ -154,7 +154,7 @@ class Catalog:
             paths, known, bands, errors, clouds=mask_clouds, saturated=mask_saturated
         )
         built = build(given, Reading(known, footprint, errors, workers, progress))
-        catalog = cls._of(built, known)
+        catalog = cls.of_built(built, known)
         warn_skipped(catalog._reasons, len(given.scenes) + len(given.skipped), stacklevel=2)
         return catalog
 
@@ -173,10 +173,9 @@ class Catalog:
     ) -> Catalog:
         """Scan again, and read only the headers of new files and of those that have changed.
 
-        A file has changed if it was written at another time or has another size; of a scene with a
-        file for each band this is asked of the first. Remote files count as unchanged. Scenes whose
-        files are not among `paths` any more are dropped. Columns of your own stay with their scenes
-        and are empty for new ones.
+        A scene has changed if one of its files was written later or has another size. Remote files
+        count as unchanged. Scenes whose files are not among `paths` any more are dropped. Columns of
+        your own stay with their scenes and are empty for new ones.
 
         Parameters
         ----------
@@ -195,12 +194,13 @@ class Catalog:
             paths, known, bands, errors, clouds=mask_clouds, saturated=mask_saturated
         )
         built = rebuild(self._frame, given, Reading(known, footprint, errors, workers, progress))
-        catalog = self._of(built, known)
+        catalog = self.of_built(built, known)
         warn_skipped(catalog._reasons, len(given.scenes) + len(given.skipped), stacklevel=2)
         return catalog
 
     @classmethod
-    def _of(cls, built: Built, product: Product | None) -> Catalog:
+    def of_built(cls, built: Built, product: Product | None) -> Catalog:
+        """Make a catalog of a table that was read; for the rest of geoxr."""
         catalog = cls(check_some(built))
         catalog._skipped = built.skipped
         catalog._products = {} if product is None else {product.name: product}
@@ -211,6 +211,10 @@ class Catalog:
         cls,
         items: Any,
         assets: str | Sequence[str] | None = None,
+        *,
+        product: str | Product | None = None,
+        mask_clouds: bool = False,
+        mask_saturated: bool = False,
         errors: Errors = "raise",
     ) -> Catalog:
         """Make a catalog of STAC items; their properties become columns.
@@ -229,9 +233,11 @@ class Catalog:
         assets : str or sequence of str, optional
             As for `open_stac`: keys, common names or names of bands. Default: all raster assets with
             the role "data".
+        product, mask_clouds, mask_saturated
+            As for `open_stac`.
         errors : {"raise", "skip"}
             With "skip", items that cannot be used are left out, and one warning counts and names
-            them.
+            them; `skipped` lists them.
 
         Raises
         ------
@@ -242,7 +248,9 @@ class Catalog:
         """
         from geoxr.catalog.stac import catalog_from_stac
 
-        return catalog_from_stac(items, assets, errors)
+        return catalog_from_stac(
+            items, assets, product, errors, clouds=mask_clouds, saturated=mask_saturated
+        )
 
     @classmethod
     def of_table(cls, table: SceneTable) -> Catalog:

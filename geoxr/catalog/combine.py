@@ -10,9 +10,8 @@ import numpy as np
 import shapely
 
 from geoxr.catalog.query import SceneIndex
-from geoxr.catalog.table import UNKNOWN
+from geoxr.catalog.table import UNKNOWN, stamp_of_scene
 from geoxr.errors import ArgumentError
-from geoxr.io.bytes import stamp_of
 
 if TYPE_CHECKING:
     import geopandas
@@ -67,7 +66,7 @@ def relocated(frame: geopandas.GeoDataFrame, old: str, new: str) -> geopandas.Ge
     times = frame["mtime"].to_numpy("int64", copy=True)
     sizes = frame["size"].to_numpy("int64", copy=True)
     for i in changed:
-        time, size = stamp_of(moved[i][0])
+        time, size = stamp_of_scene(moved[i])
         if sizes[i] == size != UNKNOWN:
             times[i] = time
     paths: list[Any] = [one[0] if len(one) == 1 else list(one) for one in moved]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -13,6 +14,7 @@ from geoxr.catalog.scan import Errors, SceneFiles, check_errors
 from geoxr.errors import ArgumentError
 from geoxr.products.files import scenes_of
 from geoxr.products.product import QA, Product
+from geoxr.products.strangers import strangers
 from geoxr.typing import PathLike
 
 #: Paths, patterns, directories; bands and their files; scenes and their bands.
@@ -89,8 +91,12 @@ def given_scenes(
         ]
         told = [one.columns for one in named]
         skipped += [(None, reason) for reason in incomplete]
+        others = strangers(product, files)
+        if others is not None:
+            warnings.warn(others, stacklevel=3)
     columns = tuple(
-        {"id": scene_name(one.treatment.split(one.paths)[0]), **of, **more}
+        {"id": more.get("scene") or scene_name(one.treatment.split(one.paths)[0]), **of}
+        | {key: value for key, value in more.items() if key != "scene"}
         for one, more in zip(found, told[: len(found)], strict=True)
     )
     return GivenScenes(tuple(found), columns, tuple(skipped))

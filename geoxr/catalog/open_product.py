@@ -46,6 +46,7 @@ def open_product(
     time: Time | None = None,
     toi: Any = None,
     overlap: Overlap = "first",
+    sortby: str | None = None,
     resampling: Resampling | None = None,
     mask_clouds: bool = False,
     mask_saturated: bool = False,
@@ -75,6 +76,9 @@ def open_product(
         `overlap` rule, the earliest first. Default: a time axis if there are several dates.
     toi : (start, stop) or str, optional
         Only scenes of these dates, both ends included.
+    sortby : str, optional
+        Column of the catalog that orders scenes before the `overlap` rule, ascending, as for
+        `open_raster`; "cloud_cover" is known of Landsat and Sentinel-2 scenes with their metadata.
     mask_clouds : bool
         Leave out pixels that the quality band of each scene calls cloud, shadow, cirrus or fill,
         before scenes are laid over each other: "first" shows the first clear pixel.
@@ -116,6 +120,13 @@ def open_product(
     kept = product.pick(bands)
     left_out: list[str] = []
     first: WindowReader | None = None
+    if sortby is not None:
+        if not isinstance(paths, Catalog):
+            paths = Catalog.scan(
+                paths, product=product, bands=bands, errors=errors,
+                mask_clouds=mask_clouds, mask_saturated=mask_saturated,
+            )  # fmt: skip
+        paths = paths.take(paths.order(sortby))
     if isinstance(paths, Catalog):
         _check_masked(paths, qa)
         table = _in_years(paths.table, years)
@@ -141,7 +152,7 @@ def open_product(
         errors=errors,
         skipped=left_out,
         first=first,
-        ordered=isinstance(paths, Catalog) and paths.ordered,
+        ordered=sortby is not None or (isinstance(paths, Catalog) and paths.ordered),
     )  # fmt: skip
     if "band" in layer.dims:
         shown = [product.band(str(name)) for name in layer["band"].values]

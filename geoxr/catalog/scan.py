@@ -17,7 +17,15 @@ from odc.geo.crs import CRS
 
 from geoxr.catalog.scene_reader import kind_of_file, read_scene
 from geoxr.catalog.select import interval_of
-from geoxr.catalog.table import NO_TIME, Header, Row, SceneTable, crs_text, open_given
+from geoxr.catalog.table import (
+    NO_TIME,
+    Header,
+    Row,
+    SceneTable,
+    crs_text,
+    open_given,
+    stamp_of_scene,
+)
 from geoxr.derive.screen import NOTHING, Treatment
 from geoxr.errors import ArgumentError, GeoxrError, NotARasterError
 from geoxr.io.gdal import FileInfo
@@ -205,6 +213,7 @@ def _results(task: Callable[[int], Any], number: int, workers: int | None) -> It
 
 def _look(files: SceneFiles, given: Given, errors: Errors) -> tuple[Row, WindowReader] | GeoxrError:
     """Return the row of a scene and its reader, or the error that leaves it out."""
+    stamp = stamp_of_scene(files.paths)
     try:
         with _without_listing():
             reader, infos = _open(files, given)
@@ -235,7 +244,7 @@ def _look(files: SceneFiles, given: Given, errors: Errors) -> tuple[Row, WindowR
         header,
         tuple(reader.geobox.affine)[:6],
         (height, width),
-        info.reader.stamp,
+        stamp,
         *_dates(files, info),
     )
     return row, reader

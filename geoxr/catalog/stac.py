@@ -16,14 +16,19 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from geoxr.catalog.build import Built
 from geoxr.catalog.catalog import Catalog
 from geoxr.catalog.frame import DEFAULTS, NEEDED, frame_of
+from geoxr.catalog.given import masks_of
 from geoxr.catalog.open import open_raster
 from geoxr.catalog.scan import Errors, check_errors, warn_skipped
 from geoxr.catalog.stac_items import StacItem, load_items
+from geoxr.catalog.stac_product import ProductBands, product_bands
 from geoxr.catalog.stac_scene import StacScene, scene_of
 from geoxr.catalog.table import SceneTable
 from geoxr.errors import ArgumentError, GeoxrError
+from geoxr.products.product import Product
+from geoxr.products.registry import find_product
 
 if TYPE_CHECKING:
     import geopandas
@@ -38,6 +43,9 @@ def open_stac(
     items: Any,
     *,
     assets: str | Sequence[str] | None = None,
+    product: str | Product | None = None,
+    mask_clouds: bool = False,
+    mask_saturated: bool = False,
     errors: Errors = "raise",
     **options: Any,
 ) -> xr.DataArray:
@@ -52,23 +60,31 @@ def open_stac(
     assets : str or sequence of str, optional
         Assets to open, in this order: by key ("B04"), by the common name of a band ("red"), or by
         its own name. Default: all raster assets with the role "data".
+    product : str or Product, optional
+        What items are of, as for `open_product`. `assets` are then bands of the product, and found
+        by the names of their files, too; numbers mean what the product says.
+    mask_clouds, mask_saturated : bool
+        With `product`: leave out the pixels that the quality asset of each item marks.
     errors : {"raise", "skip"}
         With "skip", items that cannot be used are left out, and a warning counts and names them.
     **options
-        Those of `open_raster`: ``crs``, ``resolution``, ``bounds``, ``like``, ``time``, ``overlap``,
-        ``sortby`` (any property: ``"cloud_cover"``), ``decode``, ...
+        Those of `open_raster`, with `product` those of `open_product`: ``crs``, ``resolution``,
+        ``bounds``, ``like``, ``time``, ``overlap``, ``sortby`` (any property:
+        ``"cloud_cover"``), ``decode``, ...
 
     Returns
     -------
     DataArray
         Dimensions ``(band, y, x)``, with ``time`` first where items have several dates. Bands have
-        the names that were asked for. Assets of different resolutions lie on the grid of the finest.
-        Where all items agree, ``common_name`` and ``wavelength`` [micrometre] are coordinates.
+        the names that were asked for, or those of the product. Assets of different resolutions lie
+        on the grid of the finest. Where all items agree, ``common_name`` and ``wavelength``
+        [micrometre] are coordinates.
 
     Raises
     ------
     ArgumentError
-        If an item lacks an asset or a geometry, or its assets are no bands of one layer.
+        If an item lacks an asset or a geometry, or its assets are no bands of one layer; or if the
+        product has no such band or mask.
     MissingFileError, NotARasterError
         If a file that has to be opened cannot be.
 
@@ -76,9 +92,13 @@ def open_stac(
     --------
     Catalog.from_stac : The same items as a table, to be filtered first.
     """
-    scenes, skipped, total = _scenes(items, assets, errors)
+    known = None if product is None else find_product(product)
+    chosen = _wanted(assets, known, clouds=mask_clouds, saturated=mask_saturated)
+    scenes, skipped, total = _scenes(items, chosen, errors)
     warn_skipped(skipped, total, stacklevel=2)
-    catalog = _catalog(scenes)
+    catalog = _catalog(scenes, known, skipped)
+    if isinstance(chosen, ProductBands):
+        return catalog.to_xarray(bands=chosen.bands, errors=errors, **options)
     wanted = [assets] if isinstance(assets, str) else assets
     inside = len(catalog.table.paths[0]) == 1 and set(wanted or ()) <= set(
         scenes[0].row.header.bands
@@ -90,22 +110,45 @@ def open_stac(
 
 
 def catalog_from_stac(
-    items: Any, assets: str | Sequence[str] | None = None, errors: Errors = "raise"
+    items: Any,
+    assets: str | Sequence[str] | None,
+    product: str | Product | None,
+    errors: Errors,
+    *,
+    clouds: bool,
+    saturated: bool,
 ) -> Catalog:
     """Make a catalog of STAC items; see `Catalog.from_stac`."""
-    scenes, skipped, total = _scenes(items, assets, errors)
+    known = None if product is None else find_product(product)
+    wanted = _wanted(assets, known, clouds=clouds, saturated=saturated)
+    scenes, skipped, total = _scenes(items, wanted, errors)
     warn_skipped(skipped, total, stacklevel=3)
-    return _catalog(scenes)
+    return _catalog(scenes, known, skipped)
 
 
-def _scenes(
-    items: Any, assets: str | Sequence[str] | None, errors: Errors
-) -> tuple[list[StacScene], list[str], int]:
-    """Scenes of items, why others were left out, and how many there were of both."""
-    check_errors(errors)
+def _wanted(
+    assets: str | Sequence[str] | None, product: Product | None, *, clouds: bool, saturated: bool
+) -> list[str] | ProductBands | None:
+    """What to open of each item; None for all that holds measurements."""
+    if product is not None:
+        qa = masks_of(product, clouds=clouds, saturated=saturated)
+        return product_bands(product, assets, qa)
+    if clouds or saturated:
+        raise ArgumentError(
+            "mask_clouds= and mask_saturated= need a product, which knows what the numbers of "
+            'quality assets mean: product="sentinel2-l2a". gx.list_products() has all.'
+        )
     wanted = [assets] if isinstance(assets, str) else None if assets is None else list(assets)
     if wanted is not None and not wanted:
         raise ArgumentError("assets is empty. Name at least one, or leave it out for all.")
+    return wanted
+
+
+def _scenes(
+    items: Any, wanted: list[str] | ProductBands | None, errors: Errors
+) -> tuple[list[StacScene], list[str], int]:
+    """Scenes of items, why others were left out, and how many there were of both."""
+    check_errors(errors)
     found, failed = load_items(items)
     results: list[StacScene | GeoxrError] = [*failed, *_without_repeats(found, wanted)]
     scenes = [one for one in results if isinstance(one, StacScene)]
@@ -118,7 +161,7 @@ def _scenes(
 
 
 def _without_repeats(
-    items: Sequence[StacItem], assets: Sequence[str] | None
+    items: Sequence[StacItem], wanted: list[str] | ProductBands | None
 ) -> Iterable[StacScene | GeoxrError]:
     """Make scenes in threads, or errors; an item that comes again is one."""
     known: set[tuple[Any, Any]] = set()
@@ -135,7 +178,7 @@ def _without_repeats(
 
     def scene(item: StacItem) -> StacScene | GeoxrError:
         try:
-            return scene_of(item, assets)
+            return scene_of(item, wanted)
         except GeoxrError as error:
             return error
 
@@ -143,7 +186,9 @@ def _without_repeats(
         yield from pool.map(scene, fresh)
 
 
-def _catalog(scenes: Sequence[StacScene]) -> Catalog:
+def _catalog(
+    scenes: Sequence[StacScene], product: Product | None, skipped: Sequence[str]
+) -> Catalog:
     table = SceneTable.of([scene.row for scene in scenes])
     shapes = np.full(len(scenes), None, object)
     shapes[:] = [scene.footprint for scene in scenes]
@@ -152,7 +197,11 @@ def _catalog(scenes: Sequence[StacScene]) -> Catalog:
     collections = [scene.item.content.get("collection") for scene in scenes]
     if any(collections):
         frame.insert(1, "collection", collections)
-    catalog = Catalog(_with_properties(frame, [scene.item.properties for scene in scenes]))
+    if product is not None:
+        frame.insert(1, "product", product.name)
+    properties = [scene.item.properties for scene in scenes]
+    found = Built(_with_properties(frame, properties), tuple((None, why) for why in skipped))
+    catalog = Catalog.of_built(found, product)
     catalog.__dict__["table"] = table
     return catalog
 

@@ -64,6 +64,14 @@ class Band:
         return [str(name) for name in found] if named else None
 
 
+def assets_of(item: StacItem) -> list[Band]:
+    """All assets of an item."""
+    return [
+        Band(key, key, asset, AssetBands.of(asset, item.properties))
+        for key, asset in item.assets.items()
+    ]
+
+
 def pick_assets(item: StacItem, wanted: Sequence[str] | None) -> list[Band]:
     """Choose the assets of an item: those wanted, or all that hold measurements.
 
@@ -72,10 +80,7 @@ def pick_assets(item: StacItem, wanted: Sequence[str] | None) -> list[Band]:
     ArgumentError
         If there is no such asset, several could be meant, or an asset names no file.
     """
-    known = [
-        Band(key, key, asset, AssetBands.of(asset, item.properties))
-        for key, asset in item.assets.items()
-    ]
+    known = assets_of(item)
     if wanted is None:
         picked = _by_default(item, known)
     else:
@@ -97,7 +102,7 @@ def _by_name(item: StacItem, known: Sequence[Band], wanted: Sequence[str]) -> li
     """Find every asset that is asked for; bands of one file give it once."""
     picked: dict[str, Band] = {}
     for name in wanted:
-        one = _named(item, known, name)
+        one = asset_named(item, known, name)
         before = picked.get(one.key)
         if before is not None and len(one.bands.records) == 1:
             raise ArgumentError(f"{item.name}: two of assets={list(wanted)} are {one.key!r}.")
@@ -120,10 +125,10 @@ def _by_default(item: StacItem, known: Sequence[Band]) -> list[Band]:
     for one in plain:
         name = one.bands.each("name")[0] if len(one.bands.records) == 1 else None
         groups.setdefault(str(name) if name else f"asset {one.key}", []).append(one)
-    return [_finest(group)[0] for group in groups.values()]
+    return [finest(group)[0] for group in groups.values()]
 
 
-def _named(item: StacItem, known: Sequence[Band], name: str) -> Band:
+def asset_named(item: StacItem, known: Sequence[Band], name: str) -> Band:
     """Find an asset by its key, the common name of a band in it, or the own name of one."""
     for one in known:
         if one.key == name:
@@ -132,7 +137,7 @@ def _named(item: StacItem, known: Sequence[Band], name: str) -> Band:
     for names in ("common", "name"):
         found = [one for one in rasters if name in one.bands.each(names)]
         alone = [one for one in found if len(one.bands.records) == 1]
-        found = _finest(alone or found)
+        found = finest(alone or found)
         own = {str(one.bands.each("name")[0]) if alone else one.key for one in found}
         if len(own) > 1:
             raise ArgumentError(
@@ -146,7 +151,7 @@ def _named(item: StacItem, known: Sequence[Band], name: str) -> Band:
     )
 
 
-def _finest(found: Sequence[Band]) -> list[Band]:
+def finest(found: Sequence[Band]) -> list[Band]:
     """Keep those of the smallest pixels, as far as all name a size."""
     sizes = [_pixel(one.content) for one in found]
     known = [size for size in sizes if size is not None]

@@ -16,6 +16,7 @@ from geoxr.catalog.scan import file_attrs
 from geoxr.catalog.stac_assets import Band, pick_assets
 from geoxr.catalog.stac_items import StacItem
 from geoxr.catalog.stac_metadata import AssetGrid, classes_of
+from geoxr.catalog.stac_product import ProductBands
 from geoxr.catalog.table import (
     NO_TIME,
     UNKNOWN,
@@ -24,10 +25,11 @@ from geoxr.catalog.table import (
     crs_from_text,
     crs_text,
     open_given,
+    stamp_of_scene,
 )
 from geoxr.errors import ArgumentError, MissingCRSError
 from geoxr.io.bytes import Stamp
-from geoxr.io.facts import BandFacts
+from geoxr.io.facts import BandFacts, storable
 from geoxr.typing import Kind
 from geoxr.warp.control_points import place
 
@@ -69,11 +71,16 @@ class _File:
     nodata: float | int | None
     masked: bool
     attrs: dict[str, Any]
-    stamp: Stamp = (UNKNOWN, UNKNOWN)
+    opened: bool = False
 
 
-def scene_of(item: StacItem, assets: Sequence[str] | None) -> StacScene:
+def scene_of(item: StacItem, wanted: Sequence[str] | ProductBands | None) -> StacScene:
     """Make a scene of an item.
+
+    Parameters
+    ----------
+    wanted : sequence of str or ProductBands, optional
+        Assets, or bands of a product. Default: all that hold measurements.
 
     Raises
     ------
@@ -84,8 +91,14 @@ def scene_of(item: StacItem, assets: Sequence[str] | None) -> StacScene:
     """
     start, end = _interval(item)
     footprint = _footprint(item)
-    picked = pick_assets(item, assets)
-    files = [_file(item, band, alone=len(picked) == 1) for band in picked]
+    if isinstance(wanted, ProductBands):
+        known, picked = wanted, wanted.pick(item)
+    else:
+        known, picked = None, pick_assets(item, wanted)
+    default = known.product.nodata if known else None
+    files = [_file(item, band, default, alone=len(picked) == 1) for band in picked]
+    if known and not known.by_file and len(files[0].names) <= len(known.product.bands):
+        files = [replace(files[0], names=known.names(len(files[0].names)))]
     _check_types(item, picked, files)
     if len({repr(file.nodata) for file in files}) > 1:
         files = [_own_marks(item, band, file) for band, file in zip(picked, files, strict=True)]
@@ -94,6 +107,11 @@ def scene_of(item: StacItem, assets: Sequence[str] | None) -> StacScene:
     facts = [fact for file in files for fact in file.facts]
     attrs = files[0].attrs if len(files) == 1 else {}
     kind: Kind = "categorical" if attrs else "continuous"
+    quality: list[str] = []
+    if known:
+        kind, quality = known.product.kind, known.quality(item)
+        treatment = known.treatment(item, picked).to_attrs()
+        attrs = attrs | ({"treatment": treatment} if treatment else {})
     header = Header(
         grid.crs,
         files[0].dtype,
@@ -104,13 +122,18 @@ def scene_of(item: StacItem, assets: Sequence[str] | None) -> StacScene:
         json.dumps(attrs | {"facts": [astuple(fact) for fact in facts]}),
     )
     affine = tuple(grid.affine)[:6]
-    paths = tuple(file.path for file in files)
-    row = Row(paths, header, affine, grid.shape, files[0].stamp, start, end)
+    paths = (*(file.path for file in files), *quality)
+    row = Row(paths, header, affine, grid.shape, _stamp(files, paths), start, end)
     commons, wavelengths = _optics(picked, header)
     return StacScene(item, row, footprint, commons, wavelengths)
 
 
-def _file(item: StacItem, band: Band, *, alone: bool) -> _File:
+def _stamp(files: Sequence[_File], paths: Sequence[str]) -> Stamp:
+    """Stamp of a scene whose files were all opened."""
+    return stamp_of_scene(paths) if all(file.opened for file in files) else (UNKNOWN, UNKNOWN)
+
+
+def _file(item: StacItem, band: Band, default: float | None, *, alone: bool) -> _File:
     """What an item says of an asset, if that is all that is needed; else its header, too."""
     try:
         grid = AssetGrid.of(band.content, item.properties)
@@ -119,7 +142,7 @@ def _file(item: StacItem, band: Band, *, alone: bool) -> _File:
     path, dtype = item.path(band.content["href"]), band.bands.dtype
     counted = band.bands.counted or not alone
     if not (grid.whole and dtype and band.bands.marked and counted):
-        return _opened(item, band, grid, path)
+        return _opened(item, band, grid, path, default)
     assert grid.affine is not None and grid.shape is not None and dtype is not None
     many = len(band.bands.records)
     numbers = [str(i + 1) for i in range(many)]
@@ -133,16 +156,16 @@ def _file(item: StacItem, band: Band, *, alone: bool) -> _File:
         grid.shape,
         dtype,
         facts,
-        facts[0].nodata,
+        facts[0].nodata if facts[0].nodata is not None else storable(default, np.dtype(dtype)),
         False,
         {} if classes is None else classes.to_attrs(),
     )
 
 
-def _opened(item: StacItem, band: Band, grid: AssetGrid, path: str) -> _File:
+def _opened(item: StacItem, band: Band, grid: AssetGrid, path: str, default: float | None) -> _File:
     """What the header of a file says, and the item of what it does not."""
     nodata = band.bands.marks if band.bands.marked else None
-    info = open_given(path, crs_from_text(grid.crs), nodata)
+    info = open_given(path, crs_from_text(grid.crs), nodata, default)
     reader = place(info, "nearest")
     many = len(reader.bands)
     names = band.names if band.names is not None and len(band.names) == many else reader.bands
@@ -165,7 +188,7 @@ def _opened(item: StacItem, band: Band, grid: AssetGrid, path: str) -> _File:
         reader.nodata,
         reader.masked,
         attrs,
-        info.reader.stamp,
+        opened=True,
     )
 
 
@@ -184,9 +207,7 @@ def _own_marks(item: StacItem, band: Band, file: _File) -> _File:
             f"{file.nodata} in the item but {info.reader.nodata} in the file, so nobody could tell "
             f"which pixels are missing. Open the assets apart and use gx.merge."
         )
-    return replace(
-        file, nodata=info.reader.nodata, masked=info.reader.masked, stamp=info.reader.stamp
-    )
+    return replace(file, nodata=info.reader.nodata, masked=info.reader.masked, opened=True)
 
 
 def _check_types(item: StacItem, picked: Sequence[Band], files: Sequence[_File]) -> None:

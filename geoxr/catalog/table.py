@@ -20,6 +20,7 @@ from geoxr.derive.screen import Treatment
 from geoxr.errors import ArgumentError, MissingFileError, ReadFailedError
 from geoxr.grid.crs import parse_crs
 from geoxr.grid.geobox import same_grid
+from geoxr.io.bytes import Stamp, stamp_of
 from geoxr.io.facts import BandFacts, storable
 from geoxr.io.gdal import FileInfo, open_file
 from geoxr.io.reader import WindowReader
@@ -128,7 +129,8 @@ class SceneTable:
     shapes : int64 array (scene, 2) [pixel]
         Height and width.
     stamps : int64 array (scene, 2)
-        Time of writing [ns] and size [bytes] of the first file.
+        Time of writing [ns] of the last file that was written, and size [bytes] of all; see
+        `stamp_of_scene`.
     starts, ends : datetime64[ns] array (scene,)
         Acquisition; NaT where unknown.
     """
@@ -234,6 +236,12 @@ class SceneTable:
         self.__dict__.update(state, paths=paths)
 
 
+def stamp_of_scene(paths: Sequence[str]) -> Stamp:
+    """When the last file of a scene was written [ns], and the size of all [bytes]."""
+    stamps = [stamp_of(path) for path in paths]
+    return max(time for time, _ in stamps), sum(size for _, size in stamps)
+
+
 @lru_cache(maxsize=256)
 def crs_from_text(text: str | None) -> CRS | None:
     """Read the CRS of a header; the same text gives the same object."""
@@ -269,7 +277,7 @@ def open_row(row: Row, default: float | None = None, *, skip: bool = False) -> W
     nodata = None if header.masked else header.nodata
     crs = crs_from_text(header.crs)
     try:
-        reader, infos = read_scene(
+        reader, _ = read_scene(
             row.paths,
             header.bands,
             header.treatment,
@@ -283,7 +291,7 @@ def open_row(row: Row, default: float | None = None, *, skip: bool = False) -> W
             f"{error} If the files of a catalog were moved, name the place where they are: "
             f"catalog.relocate({os.path.dirname(row.name)!r}, new)."
         ) from error
-    changed = row.stamp != (UNKNOWN, UNKNOWN) and row.stamp != infos[0].reader.stamp
+    changed = row.stamp != (UNKNOWN, UNKNOWN) and row.stamp != stamp_of_scene(row.paths)
     same = same_grid(reader.geobox, row.geobox) and str(reader.dtype) == header.dtype
     if changed or not same or len(reader.bands) != len(header.bands):
         raise ReadFailedError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from geoxr.products.product import QA, Band, Product
+from geoxr.products.product import QA, Band, Metadata, Product
 from geoxr.products.registry import list_products, products
 
 __all__ = [
     "QA",
     "Band",
+    "Metadata",
     "Product",
     "list_products",
     "products",

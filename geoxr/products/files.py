@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from geoxr.derive.screen import NOTHING, Flags, Treatment
 from geoxr.errors import ArgumentError, MissingFileError
 from geoxr.products.baseline import baseline_of, shift_of
 from geoxr.products.dates import interval_of_date
+from geoxr.products.metadata import told_by
 from geoxr.products.product import QA, Band, Product
 from geoxr.products.strangers import no_match
 
@@ -36,8 +38,8 @@ class NamedScene:
         First and last moment of the acquisition; NaT where names do not tell.
     treatment : Treatment
         Masks and shifts.
-    columns : mapping of str to str
-        What else names tell: tile, level, ...
+    columns : mapping
+        What else names and metadata tell: tile, level, cloud_cover, ...
     """
 
     paths: tuple[str, ...]
@@ -45,7 +47,7 @@ class NamedScene:
     start: np.datetime64 = NO_TIME
     end: np.datetime64 = NO_TIME
     treatment: Treatment = NOTHING
-    columns: Mapping[str, str] = field(default_factory=dict, hash=False)
+    columns: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -220,8 +222,8 @@ def _scene(
     qa: Sequence[QA],
 ) -> NamedScene:
     first = next(iter(files.values()))
-    columns = {key: text for key, text in first.groups.items()
-               if key not in _OF_FILE}  # fmt: skip
+    named = {key: text for key, text in first.groups.items() if key not in _OF_FILE}
+    columns = told_by(product, first.path, named) | named
     if "band" not in first.groups:
         names = tuple(band.name for band in product.bands)
         plain = Treatment(missing=product.missing, plain=len(names) > 1)
@@ -240,8 +242,8 @@ def _scene(
             f"{', '.join(sorted(files))}. Add the file, or open without masks."
         )
     names = tuple(band.name for band in bands)
-    flags = tuple(_flags(one, names) for one in qa)
-    shift = shift_of(product, baseline_of(product, first.path, columns))
+    flags = tuple(flags_of(one, names) for one in qa)
+    shift = shift_of(product, baseline_of(product, columns))
     paths = [files[band].path for band in (*names, *(one.band for one in qa))]
     return NamedScene(
         tuple(paths),
@@ -252,7 +254,8 @@ def _scene(
     )
 
 
-def _flags(qa: QA, bands: Sequence[str]) -> Flags:
+def flags_of(qa: QA, bands: Sequence[str]) -> Flags:
+    """What a quality file says of bands of a scene."""
     bits = dict(qa.band_bits)
     own = tuple(bits.get(band) for band in bands) if bits else ()
     return Flags(qa.fields, qa.values, own)

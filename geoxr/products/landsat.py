@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from geoxr.products.product import QA, Band, Product
+from geoxr.products.product import QA, Band, Metadata, Product
 
 #: (number, common name, wavelength of the centre [micrometre], pixel size [m])
 _Row = tuple[str, str, float, float]
@@ -80,10 +80,18 @@ _ETM_SENSOR = _Sensor(
 )
 
 
+#: The metadata of a scene; -1 stands for a cloud cover nobody knows.
+_METADATA = (
+    Metadata("{scene}_MTL.txt", r"\bCLOUD_COVER = (?P<cloud_cover>\d[\d.]*)"),
+    Metadata("{scene}_MTL.xml", r"<CLOUD_COVER>(?P<cloud_cover>\d[\d.]*)</CLOUD_COVER>"),
+    Metadata("{scene}_MTL.json", r'"CLOUD_COVER": ?"?(?P<cloud_cover>\d[\d.]*)'),
+)
+
+
 def _pattern(codes: str, levels: str, bands: str) -> str:
     return (
-        rf"(?:{codes})_(?P<level>{levels})_(?P<tile>\d{{6}})_(?P<date>\d{{8}})_\d{{8}}_02_"
-        rf"(?P<category>RT|T1|T2)_(?P<band>{bands}|QA_PIXEL|QA_RADSAT)\.(?:TIF|tif)"
+        rf"(?P<scene>(?:{codes})_(?P<level>{levels})_(?P<tile>\d{{6}})_(?P<date>\d{{8}})_\d{{8}}_02_"
+        rf"(?P<category>RT|T1|T2))_(?P<band>{bands}|QA_PIXEL|QA_RADSAT)\.(?:TIF|tif)"
     )
 
 
@@ -125,6 +133,7 @@ def _level1(name: str, sensor: _Sensor) -> Product:
         default_bands=tuple(band.name for band in bands if band.common != "pan"),
         nodata=0,
         qa=_qa(bands, sensor),
+        metadata=_METADATA,
         family=f"{name}-l1",
         license="public domain",
         citation="U.S. Geological Survey, Landsat Collection 2 Level 1",
@@ -150,6 +159,7 @@ def _level2(name: str, sensor: _Sensor) -> tuple[Product, Product]:
                 offset=offset,
                 decoded_units=unit,
                 qa=_qa(bands, sensor),
+                metadata=_METADATA,
                 family=f"{name}-l2",
                 license="public domain",
                 citation="U.S. Geological Survey, Landsat Collection 2 Level 2",

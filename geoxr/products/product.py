@@ -78,6 +78,25 @@ class QA:
 
 
 @dataclass(frozen=True)
+class Metadata:
+    r"""A text file beside the bands of a scene, and what in it tells of the scene.
+
+    Parameters
+    ----------
+    file : str
+        Its name, or folder and name, as for ``glob``: "{scene}_MTL.txt" is in the folder of the
+        bands, "*.SAFE/MTD_MSI*.xml" in a folder above them that is named like that. ``{scene}`` is
+        the group ``scene`` of the name of a band.
+    pattern : str
+        Regular expression, searched for in the text. Its named groups tell of the scene what names
+        do not: ``cloud_cover`` [%] is a number, others are text.
+    """
+
+    file: str
+    pattern: str
+
+
+@dataclass(frozen=True)
 class Product:
     r"""A sensor or label product, described so that its files open as a layer.
 
@@ -90,7 +109,8 @@ class Product:
         the acquisition, ``band`` the band; files that agree in all but the band and ``resolution``
         are one scene, without the group ``band`` a file holds all bands in the order of `bands`.
         ``tile`` and ``date`` together name a place and a time, so that the same scene is not taken
-        twice. Other groups (``level``, ``state``, ...) tell more of a scene.
+        twice; ``scene`` is the name of the scene. Other groups (``level``, ``state``, ...) tell
+        more of it.
     bands : tuple of Band
         All that there are.
     title : str
@@ -110,6 +130,8 @@ class Product:
     folder : str or tuple of str
         Regular expressions, searched for in the folders of a file from the nearest up; their named
         groups add what the name of the file does not tell.
+    metadata : tuple of Metadata
+        Text files that tell more of a scene: ``cloud_cover``.
     exclude : str
         Regular expression; a path in which it is found is not of this product.
     baseline_shift : tuple of (str, int)
@@ -154,6 +176,7 @@ class Product:
     qa: tuple[QA, ...] = ()
     default_bands: tuple[str, ...] = ()
     folder: str | tuple[str, ...] = ()
+    metadata: tuple[Metadata, ...] = ()
     exclude: str = ""
     baseline_shift: tuple[tuple[str, int], ...] = ()
     baseline: str = ""
@@ -170,7 +193,8 @@ class Product:
         names = [band.name.casefold() for band in self.bands]
         if len(set(names)) != len(names):
             raise ArgumentError(f"Two bands of product {self.name!r} have the same name: {names}.")
-        for pattern in (*self.patterns, *self.folders, self.exclude):
+        texts = (one.pattern for one in self.metadata)
+        for pattern in (*self.patterns, *self.folders, self.exclude, *texts):
             try:
                 re.compile(pattern)
             except re.error as error:

@@ -11,7 +11,7 @@ Sen2Cor, Level-2A Algorithm Theoretical Basis Document, with the colours of its 
 from __future__ import annotations
 
 from geoxr.grid.classes import Classes
-from geoxr.products.product import QA, Band, Product
+from geoxr.products.product import QA, Band, Metadata, Product
 
 _BANDS = (
     Band("B01", "coastal", 0.4427, 60), Band("B02", "blue", 0.4927, 10),
@@ -36,6 +36,13 @@ _FOLDERS = (
     r"^R(?P<resolution>10|20|60)m$",
 )
 _SUFFIX = r"\.(?:jp2|JP2|tiff?|TIFF?)"
+#: The metadata of a SAFE tree, and the STAC item beside the COGs of a scene.
+_METADATA = (
+    Metadata("*.SAFE/MTD_MSI*.xml",
+             r"<Cloud_Coverage_Assessment>\s*(?P<cloud_cover>\d[\d.]*)"),
+    Metadata("*.SAFE/MTD_MSI*.xml", r"<PROCESSING_BASELINE>\s*(?P<baseline>\d\d\.?\d\d)\s*<"),
+    Metadata("S2*_L[12][AC]/S2*_L[12][AC].json", r'"eo:cloud_cover": ?(?P<cloud_cover>\d[\d.]*)'),
+)  # fmt: skip
 
 
 def _patterns(names: str, sizes: str) -> tuple[str, ...]:
@@ -58,6 +65,7 @@ L1C = Product(
     pattern=_patterns(_NAMES, "10|20|60"),
     bands=_BANDS,
     folder=_FOLDERS,
+    metadata=_METADATA,
     exclude=r"MSI_?L2A|_L2A(?:$|[/\\])|[/\\]R\d0m[/\\]|\d0m\.\w+$",
     nodata=0,
     scale=1e-4,
@@ -76,6 +84,7 @@ L2A = Product(
     bands=tuple(band for band in _BANDS if band.name != "B10"),
     qa=(_CLOUDY,),
     folder=_FOLDERS,
+    metadata=_METADATA,
     exclude=r"MSI_?L1C|_L1C(?:$|[/\\])",
     nodata=0,
     scale=1e-4,
@@ -100,6 +109,7 @@ SCL = Product(
     pattern=_patterns("SCL", "20|60"),
     bands=(Band("SCL"),),
     folder=_FOLDERS,
+    metadata=_METADATA,
     exclude=L2A.exclude,
     kind="categorical",
     nodata=0,

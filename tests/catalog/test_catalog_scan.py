@@ -210,6 +210,22 @@ def test_an_update_reads_new_and_changed_files_only(
     assert layer.shape == (1, 8, 8)
 
 
+def test_an_update_sees_a_change_of_any_file_of_a_scene(
+    farmland: LandsatCDL, opened: list[str]
+) -> None:
+    scene = farmland.images[0]
+    catalog = gx.Catalog.scan(scene, product="landsat8-l2-sr")
+    before = catalog.to_xarray().values
+    last = Path(scene[-1])
+    os.utime(last, ns=(0, last.stat().st_mtime_ns + 10**9))
+    opened.clear()
+    again = catalog.update(scene)
+    assert last.name in opened
+    with pytest.raises(gx.errors.ReadFailedError, match="changed after its header was read"):
+        np.asarray(catalog.to_xarray())
+    np.testing.assert_array_equal(again.to_xarray().values, before)
+
+
 def test_an_update_knows_products_and_reports_what_it_leaves_out(
     farmland: LandsatCDL, opened: list[str], tmp_path: Path
 ) -> None:
