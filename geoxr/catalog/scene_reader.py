@@ -17,7 +17,7 @@ from geoxr.io.stacks import BandStack
 from geoxr.io.views import Labelled
 from geoxr.typing import Kind, Resampling
 from geoxr.warp.control_points import place
-from geoxr.warp.reproject import onto
+from geoxr.warp.reproject import check_complex, onto
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ def read_scene(
     """
     images, quality = treatment.split(paths)
     infos = [open_band(path) for path in images]
-    by_kind: Resampling = (
-        "nearest" if (kind or kind_of_file(infos[0])) == "categorical" else "bilinear"
-    )
-    resampling = treatment.resampling or resampling or by_kind
+    dtype = infos[0].reader.dtype
+    whole = dtype.kind == "c" or (kind or kind_of_file(infos[0])) == "categorical"
+    resampling = treatment.resampling or resampling or ("nearest" if whole else "bilinear")
+    check_complex(dtype, resampling)
     if treatment.plain:
         infos = [without_alpha(info) for info in infos]
     many = len(infos[0].reader.bands) > 1

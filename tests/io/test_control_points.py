@@ -229,3 +229,20 @@ def test_points_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     path = write_image(tmp_path / "noise.tif", gcps=points)
     with pytest.raises(gx.errors.GridError, match=r"noise.tif.*contradict each other"):
         gx.open_raster(path)
+
+
+def test_complex_images_are_placed_by_their_nearest_pixels(tmp_path: Path) -> None:
+    plain = write_image(tmp_path / "plain.tif", gcps=control_points(40))
+    with rasterio.open(plain) as file:
+        pixels, (gcps, crs) = file.read(1), file.gcps
+    profile = {"driver": "GTiff", "width": 120, "height": 90, "count": 1, "dtype": "complex64"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(tmp_path / "slc.tif", "w", gcps=gcps, crs=crs, **profile) as file:
+            file.write(pixels * np.complex64(1 + 2j), 1)
+    amplitude = gx.open_raster(plain, resampling="nearest", nodata=65535)
+    layer = gx.open_raster(tmp_path / "slc.tif")
+    inside = amplitude.geoxr.valid.values
+    np.testing.assert_array_equal(layer.values[0, inside], amplitude.values[0, inside] * (1 + 2j))
+    with pytest.raises(gx.errors.ArgumentError, match=r"Complex pixels.*bilinear"):
+        gx.open_raster(tmp_path / "slc.tif", resampling="bilinear")
