@@ -69,7 +69,8 @@ def test_cubic_equals_the_exact_gdal_warp(tmp_path: Path, dtype: str) -> None:
     with rasterio.open(path) as file, WarpedVRT(
         file, crs=geobox.crs.to_wkt(), transform=geobox.affine, width=geobox.width,
         height=geobox.height, resampling=Resampling.cubic, tolerance=1e-9,
-        warp_extras={"XSCALE": "1", "YSCALE": "1"},
+        XSCALE=1,
+        YSCALE=1,
     ) as vrt:  # fmt: skip
         expected = vrt.read().astype(float)
     values = found.values.astype(float)

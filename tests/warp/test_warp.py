@@ -103,7 +103,8 @@ def test_pixels_and_validity_equal_the_exact_gdal_warp(utm_image: Path, resampli
     with rasterio.open(utm_image) as file, WarpedVRT(
         file, crs=geobox.crs.to_wkt(), transform=geobox.affine, width=geobox.width,
         height=geobox.height, resampling=Resampling[resampling], tolerance=1e-9,
-        warp_extras={"XSCALE": "1", "YSCALE": "1"},
+        XSCALE=1,
+        YSCALE=1,
     ) as vrt:  # fmt: skip
         expected = vrt.read().astype(int)
     found = layer.values.astype(int)
