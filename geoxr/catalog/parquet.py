@@ -16,6 +16,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -191,7 +192,7 @@ def _frame(table: pyarrow.Table) -> geopandas.GeoDataFrame:
             "bands": _texts(pc.binary_join(table["bands"], _SEPARATOR)),
             "transform": _rows(table["transform"], 6),
             "shape": _rows(table["shape"], 2),
-            "nodata": as_objects(table["nodata"].to_pylist()),
+            "nodata": as_objects(list(map(_number, table["nodata"].to_pylist()))),
             "geometry": shapely.from_wkb(table["geometry"].to_numpy()),
         }
         if pa.types.is_list(table.schema.field("path").type):
@@ -219,6 +220,13 @@ def _texts(column: pyarrow.ChunkedArray) -> np.ndarray:
     coded = column.combine_chunks().dictionary_encode()
     known = [text.split(_SEPARATOR) for text in coded.dictionary.to_pylist()]
     return as_objects([known[i] for i in coded.indices.to_pylist()])
+
+
+@lru_cache(maxsize=1024)
+def _number(text: Any) -> float | int | None:
+    if not isinstance(text, str):
+        return text
+    return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
 def _rows(column: pyarrow.ChunkedArray, many: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -37,13 +38,22 @@ _LONG = ("geometry", "attrs", "transform", "path", "mtime", "size", "masked")
 def headline(frame: geopandas.GeoDataFrame) -> str:
     """One line: how many scenes, where and when."""
     number, crss = len(frame), frame["crs"].nunique(dropna=False)
-    left, bottom, right, top = frame.total_bounds
     days = _days(frame)
     return (
         f"Catalog: {number:,} {'scene' if number == 1 else 'scenes'} in {crss} "
-        f"{'CRS' if crss == 1 else 'CRSs'}, ({left:.4g}, {bottom:.4g}, {right:.4g}, {top:.4g}) "
-        f"in EPSG:4326{f', {days}' if days else ''}"
+        f"{'CRS' if crss == 1 else 'CRSs'}, {_extent(frame.total_bounds)}"
+        f"{f', {days}' if days else ''}"
     )
+
+
+def _extent(bounds: np.ndarray) -> str:
+    """Bounds in degrees, to less than a tenth of their size."""
+    if not np.isfinite(bounds).all():
+        return "nowhere on earth"
+    size = float(max(bounds[2] - bounds[0], bounds[3] - bounds[1], 1e-9))
+    places = max(2, 1 - math.floor(math.log10(size)))
+    shown = (np.format_float_positional(one, places, trim="-") for one in bounds)
+    return f"({', '.join(shown)}) in EPSG:4326"
 
 
 def summary(frame: geopandas.GeoDataFrame) -> dict[str, str]:

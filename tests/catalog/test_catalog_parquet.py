@@ -82,6 +82,8 @@ def test_no_nodata_and_nan_stay_apart(tmp_path: Path, nodata: float | None) -> N
     stored = catalog.to_parquet(tmp_path / "a.parquet")
     for again in (gx.Catalog.from_parquet(stored), gx.Catalog(geopandas.read_parquet(stored))):
         assert repr(again.table.header(0).nodata) == repr(nodata)
+    read = gx.Catalog.from_parquet(stored).frame["nodata"][0]
+    assert type(read) is type(catalog.frame["nodata"][0])
 
 
 def test_newer_versions_are_refused(catalog: gx.Catalog, tmp_path: Path) -> None:

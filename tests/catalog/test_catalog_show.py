@@ -114,3 +114,11 @@ def test_missing_packages_are_named_with_their_extra(
         monkeypatch.setitem(sys.modules, package, None)
         with pytest.raises(gx.errors.MissingDependencyError, match=r"geoxr\[viz\]"):
             show()
+
+
+def test_the_extent_of_a_small_place_can_be_told_from_a_point(tmp_path: Path) -> None:
+    place = Affine(1, 0, 500_000, 0, -1, 5_200_000)
+    write_geotiff(tmp_path / "a.tif", np.ones((100, 100), "uint8"), crs=32633, transform=place)
+    assert "(15, 46.9526, 15.0013, 46.9535) in EPSG:4326" in repr(gx.Catalog.scan(tmp_path))
+    write_geotiff(tmp_path / "plain.tif", np.ones((4, 4), "uint8"), crs=None, transform=place)
+    assert "nowhere on earth" in repr(gx.Catalog.scan(tmp_path / "plain.tif"))
