@@ -118,6 +118,9 @@ def plot(
     drawn = _placed(frame)
     by = {"column": _column(drawn, column), "legend": True} if column else {}
     drawn.plot(ax=ax, alpha=0.4, edgecolor="C0", linewidth=0.7, aspect=None, **by)
+    legend = ax.get_legend()
+    if legend is not None:  # of texts: beside the footprints, not over them
+        legend.set(loc="upper left", bbox_to_anchor=(1, 1))
     _, bottom, _, top = drawn.total_bounds
     ax.set_aspect(1 / max(np.cos(np.deg2rad((bottom + top) / 2)), 0.05), adjustable="datalim")
     ax.set(xlabel="longitude", ylabel="latitude", title=f"{len(frame):,} scenes")

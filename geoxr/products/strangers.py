@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from geoxr.products.product import Product
 from geoxr.products.registry import products
@@ -15,6 +15,8 @@ _LOOKED_AT = 2000
 
 def no_match(product: Product, paths: Sequence[str]) -> str:
     """Say that no file is named like a product, and like which other product files are."""
+    if len(paths) == 1 and "://" not in paths[0] and not Path(paths[0]).exists():
+        return f"{paths[0]} does not exist (looked in {Path.cwd()})."
     examples = ", ".join(PurePath(path).name for path in paths[:3])
     others = _owners(product, paths[:_LOOKED_AT])
     known = ", ".join(f"{number} like {name}" for name, number in others.most_common(5))

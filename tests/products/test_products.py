@@ -51,6 +51,12 @@ def test_other_names_show_examples_and_the_pattern(tmp_path: Path) -> None:
         gx.open_product("landsat99", tmp_path)
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    for find in (gx.open_product, lambda name, path: gx.Catalog.scan(path, product=name)):
+        with pytest.raises(gx.errors.MissingFileError, match=r"gone does not exist \(looked in"):
+            find("landsat8-l2-sr", tmp_path / "gone")
+
+
 def test_a_product_of_ones_own(farmland: LandsatCDL) -> None:
     mine = gx.Product(
         name="mine", pattern=r".*_(?P<date>\d{8})_\d{8}_02_T1_(?P<band>SR_B[45])\.TIF",
