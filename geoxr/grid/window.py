@@ -40,9 +40,9 @@ class Window:
 
     def __and__(self, other: Window) -> Window:
         row, col = max(self.row, other.row), max(self.col, other.col)
-        stop_row = min(self.stop[0], other.stop[0])
-        stop_col = min(self.stop[1], other.stop[1])
-        return Window(row, col, max(stop_row - row, 0), max(stop_col - col, 0))
+        height = min(self.row + self.height, other.row + other.height) - row
+        width = min(self.col + self.width, other.col + other.width) - col
+        return Window(row, col, max(height, 0), max(width, 0))
 
     def shift(self, rows: int, cols: int) -> Window:
         """Move by whole pixels."""

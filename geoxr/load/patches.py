@@ -13,7 +13,7 @@ from geoxr.grid.window import Window
 from geoxr.sample.chip import ChipPlan, CornerGrid, Spots
 
 #: Windows, each with the positions of the chips that meet it.
-_Blocks: TypeAlias = list[tuple[Window, np.ndarray]]
+_Blocks: TypeAlias = list[tuple[Window, list[int]]]
 
 #: Height and width of shared windows at most: they stay in the processor's cache [pixel].
 _BLOCK = (256, 384)
@@ -93,20 +93,18 @@ def patches_of(plan: ChipPlan, spots: Spots, sweep: Sweep | None = None) -> Iter
     """
     for grid, times, chips in _alike(spots):
         corners = spots.corners[chips]
+        windows = [Window(row, col, *plan.size) for row, col in corners.tolist()]
         if sweep is None:
             blocks = _shared(corners, plan.size)
         else:
             origin = np.zeros(2, "int64")
             blocks = _blocks(corners, plan.size, origin, np.array(sweep.sides))
         if blocks is None:
-            for chip in chips[np.lexsort((corners[:, 1], corners[:, 0]))].tolist():
-                window = _window(spots, plan.size, chip)
-                yield Patch(window, grid, times, ((chip, window),))
+            for i in np.lexsort((corners[:, 1], corners[:, 0])).tolist():
+                yield Patch(windows[i], grid, times, ((int(chips[i]), windows[i]),))
             continue
         for block, members in blocks:
-            inside = tuple(
-                (chip, _window(spots, plan.size, chip)) for chip in chips[members].tolist()
-            )
+            inside = tuple((int(chips[i]), windows[i]) for i in members)
             yield Patch(block, grid, times, inside, stays=sweep is not None)
 
 
@@ -157,23 +155,18 @@ def _blocks(
     stop: np.ndarray | None = None,
 ) -> _Blocks:
     """Blocks of a tiling from `start` that chips meet, cut at `stop`, each with these chips."""
-    first, last = (corners - start) // sides, (corners + np.array(size) - 1 - start) // sides
-    top_left = first.min(axis=0)  # negative where chips reach over the edge
-    first, last = first - top_left, last - top_left
-    number = int(last[:, 1].max()) + 1
-    pairs = []
+    first = ((corners - start) // sides).tolist()  # negative where chips reach over the edge
+    last = ((corners + np.array(size) - 1 - start) // sides).tolist()
+    met: dict[tuple[int, int], list[int]] = {}
     for chip, ((top, left), (bottom, right)) in enumerate(zip(first, last, strict=True)):
-        rows, cols = np.meshgrid(
-            np.arange(top, bottom + 1), np.arange(left, right + 1), indexing="ij"
-        )
-        block = rows.ravel() * number + cols.ravel()
-        pairs.append(np.stack([block, np.full(block.size, chip)]))
-    block, chip = np.hstack(pairs)
-    order = np.argsort(block, kind="stable")
-    met, cuts = np.unique(block[order], return_index=True)
+        for down in range(top, bottom + 1):
+            for along in range(left, right + 1):
+                met.setdefault((down, along), []).append(chip)
+    (top, left), (height, width) = start.tolist(), sides.tolist()
+    bottom, right = (math.inf, math.inf) if stop is None else stop.tolist()
     result = []
-    for at, members in zip(met, np.split(chip[order], cuts[1:]), strict=True):
-        corner = start + (np.array(divmod(int(at), number)) + top_left) * sides
-        end = corner + sides if stop is None else np.minimum(corner + sides, stop)
-        result.append((Window(*map(int, (*corner, *(end - corner)))), members))
+    for (down, along), members in sorted(met.items()):
+        row, col = top + down * height, left + along * width
+        high, wide = min(height, bottom - row), min(width, right - col)
+        result.append((Window(row, col, high, wide), members))
     return result
