@@ -52,7 +52,7 @@ def test_a_scan_leaves_out_what_cannot_be_opened_when_asked_to(folder: Path) -> 
     (folder / "text.tif").write_text("no raster")
     with pytest.raises(gx.errors.NotARasterError, match=r"text\.tif"):
         gx.Catalog.scan(folder)
-    with pytest.warns(UserWarning, match=r"1 of 3 files were left out: .*text\.tif"):
+    with pytest.warns(UserWarning, match=r"1 of 3 scenes were left out: .*text\.tif"):
         assert len(gx.Catalog.scan(folder, errors="skip", workers=2)) == 2
     with pytest.raises(gx.errors.ArgumentError, match=r"errors is 'ignore'"):
         gx.Catalog.scan(folder, errors="ignore")  # type: ignore[arg-type]
