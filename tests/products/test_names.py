@@ -164,3 +164,14 @@ def test_the_table_of_products() -> None:
     assert table.loc["sentinel2-l2a", "resolution"] == "10, 20, 60"
     assert re.search("clouds", table.loc["landsat9-l2-sr", "masks"])
     assert table.loc["cdl", "classes"] > 100
+
+
+def test_years_are_one_or_several(tmp_path: Path) -> None:
+    for year in (2020, 2021):
+        write(tmp_path / f"{year}_30m_cdls.tif", year - 2000)
+    assert (gx.open_product("cdl", tmp_path, years=2021).values == 21).all()
+    assert gx.open_product("cdl", tmp_path, years=[2020, 2021]).sizes["time"] == 2
+    assert (gx.open_product("cdl", tmp_path, years=np.array([2020])).values == 20).all()
+    for wrong in ("2021", [2020.5], [], ["twenty"]):
+        with pytest.raises(gx.errors.ArgumentError, match=r"years is .* must be a year or a list"):
+            gx.open_product("cdl", tmp_path, years=wrong)
