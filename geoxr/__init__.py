@@ -47,12 +47,21 @@ _NAMES = {
     "split_time": "geoxr.sample.split_time",
     "stats": "geoxr.transforms.statistics",
 }
-_MODULES = ("errors", "losses", "metrics", "models", "tasks", "testing", "transforms")
+_MODULES = (
+    "errors",
+    "losses",
+    "metrics",
+    "models",
+    "products",
+    "tasks",
+    "testing",
+    "transforms",
+)
 
 __all__ = sorted([*_NAMES, *_MODULES, "options"])
 
 if TYPE_CHECKING:
-    from geoxr import errors, losses, metrics, models, tasks, testing, transforms
+    from geoxr import errors, losses, metrics, models, products, tasks, testing, transforms
     from geoxr.catalog.catalog import Catalog
     from geoxr.catalog.join import mosaic
     from geoxr.catalog.merge import merge

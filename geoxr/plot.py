@@ -90,7 +90,7 @@ def plot(
         If matplotlib is not installed.
     """
     if ax is None:
-        ax = _pyplot().subplots(figsize=(7, 7))[1]
+        ax = _pyplot().subplots(figsize=(7, 7), layout="constrained")[1]  # has room for legends
     return _draw(da, None, bands, ax, max_pixels, legend)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from affine import Affine
 
 import geoxr as gx
 
@@ -106,3 +107,19 @@ def test_a_chip_is_drawn_with_its_holes(ds: xr.Dataset) -> None:
     assert [len(chip.geoxr.plot()) for chip in chips] == [2] * len(chips)
     outside = chips[-1]["image"].isel(band=0).geoxr.plot()
     assert np.ma.getmaskarray(outside.images[0].get_array())[-1, -1]
+
+
+def test_a_saved_picture_has_its_whole_legend(tmp_path: Path) -> None:
+    labels = np.repeat(np.arange(2, dtype="uint8"), 50).reshape(10, 10)
+    path = gx.testing.write_geotiff(
+        tmp_path / "a.tif", labels, crs=32633, transform=Affine(10, 0, 500_000, 0, -10, 5_200_000)
+    )
+    layer = gx.open_raster(path, kind="categorical").geoxr.write_classes(
+        {0: "a name of many letters", 1: "another name of many letters"}
+    )
+    ax = layer.geoxr.plot()
+    figure = ax.figure
+    figure.canvas.draw()
+    box = ax.get_legend().get_window_extent()
+    assert box.x1 <= figure.bbox.x1
+    assert box.x0 >= ax.get_window_extent().x1

@@ -37,7 +37,7 @@ def open_product(
     paths: PathLike | Sequence[PathLike] | Catalog,
     *,
     bands: Sequence[str] | None = None,
-    years: Sequence[int] | None = None,
+    years: int | Sequence[int] | None = None,
     crs: CRSLike | None = None,
     resolution: float | tuple[float, float] | None = None,
     bounds: Bounds | None = None,
@@ -69,7 +69,7 @@ def open_product(
     bands : sequence of str, optional
         Bands to keep, by own ("SR_B4") or common name ("red"). Default: the ``default_bands`` of
         the product.
-    years : sequence of int, optional
+    years : int or sequence of int, optional
         Years to keep.
     time : {"each", "day", "collapse"} or str, optional
         As for `open_raster`: every date, solar days, periods such as "1MS", or dates merged by the
@@ -109,6 +109,7 @@ def open_product(
     """
     product = find_product(product)
     check_errors(errors)
+    years = _years_of(years)
     qa = masks_of(product, clouds=mask_clouds, saturated=mask_saturated)
     if product.vector:
         if isinstance(paths, Catalog):
@@ -198,6 +199,28 @@ def _check_masked(catalog: Catalog, qa: Sequence[QA]) -> None:
             "The scenes of a catalog are masked when they are scanned: "
             "gx.Catalog.scan(paths, product=..., mask_clouds=True)."
         )
+
+
+def _years_of(years: int | Sequence[int] | None) -> list[int] | None:
+    """Read one year or several.
+
+    Raises
+    ------
+    ArgumentError
+        If they are no years.
+    """
+    if years is None:
+        return None
+    try:
+        listed = [years] if isinstance(years, int | np.integer) else list(years)
+        wanted = [int(year) for year in listed if int(year) == year]
+    except (TypeError, ValueError):
+        listed, wanted = [], []
+    if not wanted or len(wanted) != len(listed):
+        raise ArgumentError(
+            f"years is {years!r}, but must be a year or a list such as [2020, 2021]."
+        )
+    return wanted
 
 
 def _in_years(table: SceneTable, years: Sequence[int] | None) -> SceneTable:

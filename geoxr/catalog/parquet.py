@@ -16,7 +16,6 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -192,7 +191,7 @@ def _frame(table: pyarrow.Table) -> geopandas.GeoDataFrame:
             "bands": _texts(pc.binary_join(table["bands"], _SEPARATOR)),
             "transform": _rows(table["transform"], 6),
             "shape": _rows(table["shape"], 2),
-            "nodata": as_objects(list(map(_number, table["nodata"].to_pylist()))),
+            "nodata": _numbers(table["nodata"]),
             "geometry": shapely.from_wkb(table["geometry"].to_numpy()),
         }
         if pa.types.is_list(table.schema.field("path").type):
@@ -222,11 +221,21 @@ def _texts(column: pyarrow.ChunkedArray) -> np.ndarray:
     return as_objects([known[i] for i in coded.indices.to_pylist()])
 
 
-@lru_cache(maxsize=1024)
-def _number(text: Any) -> float | int | None:
-    if not isinstance(text, str):
-        return text
-    return int(text) if text.lstrip("-").isdigit() else float(text)
+def _numbers(column: pyarrow.ChunkedArray) -> np.ndarray:
+    """Numbers of their text, as a scan has them: whole ones as int, and None for none."""
+    coded = column.combine_chunks().dictionary_encode()
+    known = [_number(text) for text in coded.dictionary.to_pylist()]
+    return as_objects([None if i is None else known[i] for i in coded.indices.to_pylist()])
+
+
+def _number(text: Any) -> Any:
+    """Read a number that was written by ``repr``; what is none stays, for the catalog to name."""
+    for kind in (int, float):
+        try:
+            return kind(text) if isinstance(text, str) else text
+        except ValueError:
+            continue
+    return text
 
 
 def _rows(column: pyarrow.ChunkedArray, many: int) -> np.ndarray:

@@ -175,7 +175,7 @@ def warn_skipped(skipped: Sequence[str], total: int, *, stacklevel: int) -> None
     if skipped:
         shown = " ".join(skipped[:20]) + (" ..." if len(skipped) > 20 else "")
         warnings.warn(
-            f"{len(skipped)} of {total} files were left out: {shown}", stacklevel=stacklevel + 1
+            f"{len(skipped)} of {total} scenes were left out: {shown}", stacklevel=stacklevel + 1
         )
 
 

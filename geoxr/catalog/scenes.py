@@ -229,7 +229,9 @@ def _crs(table: SceneTable, target: Target) -> CRSLike:
         names[crs_name(crs_from_text(table.headers[i].crs))] += 1
     found = [crs_from_text(table.header(i).crs) for i in range(len(table))]
     if len(names) > 1 and target.crs is None:
-        listed = ", ".join(f"{name} ({count} files)" for name, count in names.most_common())
+        listed = ", ".join(
+            f"{name} ({count} scene{'s' * (count > 1)})" for name, count in names.most_common()
+        )
         raise CRSMismatchError(
             f"The scenes are in {len(names)} coordinate reference systems: {listed}. One layer has "
             f'one grid: pass crs="{crs_name(found[0])}", like=another_layer, or crs="auto" for the '

@@ -79,7 +79,8 @@ def _interval_of(time: Any) -> tuple[Any, Any]:
         end = pd.Timestamp.max if last is None else pd.Period(last, _freq(last)).end_time
     except (TypeError, ValueError) as error:
         raise ArgumentError(
-            f'time is {time!r}, but must be a date such as "2021-06" or a pair of dates.'
+            f'{time!r} is no time: pass a date such as "2021-06", or a first and a last one such as '
+            f'("2021-06", "2022"), where None is open.'
         ) from error
     return start, end
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Values that a line lists, the most frequent first.
 _LISTED = 4
+#: Smallest size that a footprint is plotted in, as a share of the extent of all.
+_DOT = 0.01
 #: Footprints that a notebook draws.
 _DRAWN = 500
 #: Footprints that a map shows; a browser is slow with more.
@@ -115,7 +117,7 @@ def plot(
         raise missing_dependency("matplotlib", "viz") from error
     if ax is None:
         ax = plt.subplots(figsize=(7, 7))[1]
-    drawn = _placed(frame)
+    drawn = _visible(_placed(frame))
     by = {"column": _column(drawn, column), "legend": True} if column else {}
     drawn.plot(ax=ax, alpha=0.4, edgecolor="C0", linewidth=0.7, aspect=None, **by)
     legend = ax.get_legend()
@@ -173,6 +175,21 @@ def _placed(frame: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
             "No scene has a footprint: their files name no CRS, or nothing in them is valid."
         )
     return placed
+
+
+def _visible(frame: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
+    """Draw scenes as dots that are too small to see among all others."""
+    shapes = np.asarray(frame.geometry.values)
+    left, bottom, right, top = shapely.bounds(shapes).T
+    squeeze = max(np.cos(np.deg2rad((bottom.min() + top.max()) / 2)), 0.05)
+    span = max((right.max() - left.min()) * squeeze, top.max() - bottom.min())
+    size = span * _DOT
+    small = np.maximum((right - left) * squeeze, top - bottom) < size
+    dots = shapely.buffer(
+        shapely.points((left + right) / 2 * squeeze, (bottom + top) / 2), size / 2
+    )
+    dots = shapely.transform(dots, lambda points: points / (squeeze, 1))
+    return frame.set_geometry(np.where(small, dots, shapes), crs=frame.crs)
 
 
 def _column(frame: geopandas.GeoDataFrame, name: str) -> str:

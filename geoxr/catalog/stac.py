@@ -83,7 +83,8 @@ def open_stac(
     Raises
     ------
     ArgumentError
-        If an item lacks an asset or a geometry, or its assets are no bands of one layer; or if the
+        If an item lacks an asset or a geometry, or its assets are no bands of one layer, or are
+        files of another product by their names; or if the
         product has no such band or mask.
     MissingFileError, NotARasterError
         If a file that has to be opened cannot be.
@@ -93,6 +94,11 @@ def open_stac(
     Catalog.from_stac : The same items as a table, to be filtered first.
     """
     known = None if product is None else find_product(product)
+    if known is not None and "bands" in options:
+        raise ArgumentError(
+            f"bands is {options['bands']!r}, but assets name the bands of items of a product: "
+            f"assets={options['bands']!r}."
+        )
     chosen = _wanted(assets, known, clouds=mask_clouds, saturated=mask_saturated)
     scenes, skipped, total = _scenes(items, chosen, errors)
     warn_skipped(skipped, total, stacklevel=2)

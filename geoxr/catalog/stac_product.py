@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 
 from geoxr.catalog.stac_assets import Band, asset_named, assets_of, finest, pick_assets
 from geoxr.catalog.stac_items import StacItem
@@ -18,6 +19,7 @@ from geoxr.products.baseline import baseline_of, shift_of
 from geoxr.products.files import flags_of
 from geoxr.products.metadata import told_by
 from geoxr.products.product import QA, Product
+from geoxr.products.strangers import owner_of
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,15 @@ class ProductBands:
         Raises
         ------
         ArgumentError
-            If an item lacks a band.
+            If an item lacks a band, or has files of another product.
         """
         if self.by_file:
             return [replace(self._named(item, name), name=name) for name in self.bands]
         named = [one for one in assets_of(item) if self._groups(item, one) is not None]
-        return finest(named or pick_assets(item, None))[:1]
+        picked = finest(named or pick_assets(item, None))[:1]
+        for band in picked:
+            self._check_owner(item, band)
+        return picked
 
     def names(self, many: int) -> tuple[str, ...]:
         """Names of the bands of an item that is one file."""
@@ -87,9 +92,26 @@ class ProductBands:
         same = [one for one, band in zip(known, told, strict=True) if _alike(band, name)]
         by_key = [one for one in known if _alike(one.key, name)]
         if same or by_key:
-            return finest(same or by_key)[0]
-        common = {band.name: band.common for band in self.product.bands}
-        return asset_named(item, known, common.get(name) or name)
+            found = finest(same or by_key)[0]
+        else:
+            common = {band.name: band.common for band in self.product.bands}
+            found = asset_named(item, known, common.get(name) or name)
+        self._check_owner(item, found)
+        return found
+
+    def _check_owner(self, item: StacItem, band: Band) -> None:
+        """Refuse a file that its name tells to be of another product: a key alone tells less."""
+        href = band.content.get("href")
+        if not isinstance(href, str):
+            return
+        path = _unsigned(item.path(href))
+        owner = owner_of(self.product, path)
+        if owner is not None:
+            raise ArgumentError(
+                f"{item.name}: asset {band.key!r} is {PurePath(path).name}, a file of {owner.name}, "
+                f"not of {self.product.name}. Pass product={owner.name!r}, or leave such items out "
+                f'with errors="skip".'
+            )
 
     def _groups(self, item: StacItem, band: Band) -> dict[str, str] | None:
         """What the name of a file tells; None if it is none of the product, or none at all."""

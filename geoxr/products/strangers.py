@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePath
@@ -15,11 +16,15 @@ _LOOKED_AT = 2000
 
 def no_match(product: Product, paths: Sequence[str]) -> str:
     """Say that no file is named like a product, and like which other product files are."""
-    if len(paths) == 1 and "://" not in paths[0] and not Path(paths[0]).exists():
-        return f"{paths[0]} does not exist (looked in {Path.cwd()})."
+    looked_at = paths[:_LOOKED_AT]
+    if all("://" not in path and not path.startswith("/vsi") for path in looked_at) and not any(
+        map(os.path.exists, looked_at)
+    ):
+        rest = f" and {len(paths) - 1} more do" if len(paths) > 1 else " does"
+        return f"{paths[0]}{rest} not exist (looked in {Path.cwd()})."
     examples = ", ".join(PurePath(path).name for path in paths[:3])
-    others = _owners(product, paths[:_LOOKED_AT])
-    known = ", ".join(f"{number} like {name}" for name, number in others.most_common(5))
+    others = _owners(product, looked_at)
+    known = _listed(others, "like")
     hint = f" geoxr knows {known}: open them by that name." if known else ""
     return (
         f"None of {len(paths)} files is named like "
@@ -43,11 +48,39 @@ def strangers(product: Product, paths: Sequence[str]) -> str | None:
             others[name] += number
     if not others:
         return None
-    listed = ", ".join(f"{number} of {name}" for name, number in others.most_common(5))
     return (
-        f"Besides {product.name} there are files of other products, which are left out: {listed}. "
+        f"Besides {product.name} there are files of other products, which are left out: "
+        f"{_listed(others, 'of')}. "
         f"Pass a pattern that only names what you mean, or open the others by their names."
     )
+
+
+def owner_of(product: Product, path: str) -> Product | None:
+    """Return the known product that a file is of, if its numbers or bands are not those of `product`.
+
+    None where a name tells nothing, and for a product of one's own. The products of sensors of one
+    kind, such as those of Landsat 8 and 9, may be opened as one another.
+    """
+    if product.name not in products() or product.groups(path) is not None:
+        return None
+    owners = [other for other in products().values() if other.groups(path) is not None]
+    return None if any(_alike(product, other) for other in owners) else next(iter(owners), None)
+
+
+def _alike(one: Product, other: Product) -> bool:
+    """Whether files of two products have bands of the same names and numbers of the same meaning."""
+    first, second = (
+        [(band.name, band.common, product.facts(band)) for band in product.bands]
+        for product in (one, other)
+    )
+    return first == second and one.classes == other.classes
+
+
+def _listed(found: Counter[str], word: str) -> str:
+    """Numbers of files with the products that know them, the most frequent ones by name."""
+    listed = ", ".join(f"{number} {word} {name}" for name, number in found.most_common(5))
+    rest = len(found) - 5
+    return f"{listed}, and some of {rest} more" if rest > 0 else listed
 
 
 def _owners(product: Product, paths: Sequence[str]) -> Counter[str]:

@@ -82,8 +82,23 @@ def test_no_nodata_and_nan_stay_apart(tmp_path: Path, nodata: float | None) -> N
     stored = catalog.to_parquet(tmp_path / "a.parquet")
     for again in (gx.Catalog.from_parquet(stored), gx.Catalog(geopandas.read_parquet(stored))):
         assert repr(again.table.header(0).nodata) == repr(nodata)
-    read = gx.Catalog.from_parquet(stored).frame["nodata"][0]
-    assert type(read) is type(catalog.frame["nodata"][0])
+    assert repr(gx.Catalog.from_parquet(stored).frame["nodata"].tolist()) == repr([nodata])
+
+
+def test_nodata_is_a_number_to_ask_for(tmp_path: Path) -> None:
+    for name, dtype, nodata in (
+        ("a", "uint8", 0),
+        ("b", "float32", -9999.5),
+        ("c", "uint32", 2**32 - 1),
+        ("d", "uint8", None),
+    ):
+        pixels = np.ones((2, 2), dtype)
+        write_geotiff(tmp_path / f"{name}.tif", pixels, crs=32633, transform=UTM, nodata=nodata)
+    catalog = gx.Catalog.scan(tmp_path)
+    again = gx.Catalog.from_parquet(catalog.to_parquet(tmp_path / "a.parquet"))
+    assert catalog.frame["nodata"].tolist() == [0, -9999.5, 2**32 - 1, None]
+    assert again.frame["nodata"].tolist() == catalog.frame["nodata"].tolist()
+    assert again.filter(where=lambda frame: frame["nodata"] == 0).frame["id"].tolist() == ["a"]
 
 
 def test_newer_versions_are_refused(catalog: gx.Catalog, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_scenes_that_lack_a_band_are_reported(farmland: LandsatCDL) -> None:
     files = [*farmland.images[0], farmland.images[1][3]]
     with pytest.raises(gx.errors.MissingFileError, match=r"has no file for SR_B1"):
         gx.Catalog.scan(files, product="landsat8-l2-sr")
-    with pytest.warns(UserWarning, match=r"1 of 2 files were left out: .*no file for SR_B1"):
+    with pytest.warns(UserWarning, match=r"1 of 2 scenes were left out: .*no file for SR_B1"):
         catalog = gx.Catalog.scan(files, product="landsat8-l2-sr", errors="skip")
     assert len(catalog) == 1
     assert catalog.skipped["path"].tolist() == [None]
@@ -106,7 +106,7 @@ def test_what_is_left_out_is_a_table(write: Write, tmp_path: Path) -> None:
         (tmp_path / name).write_text("no raster")
     with pytest.raises(gx.errors.NotARasterError, match=r"b\.tif"):
         gx.Catalog.scan(tmp_path)
-    with pytest.warns(UserWarning, match=r"2 of 3 files were left out"):
+    with pytest.warns(UserWarning, match=r"2 of 3 scenes were left out"):
         catalog = gx.Catalog.scan(tmp_path, errors="skip")
     skipped = catalog.skipped
     assert skipped["path"].tolist() == [str(tmp_path / "b.tif"), str(tmp_path / "c.tif")]
@@ -178,7 +178,7 @@ def test_scenes_whose_pixels_cannot_be_read_are_reported(write: Write, tmp_path:
         file.write(b"\xff" * 100_000)
     with pytest.raises(gx.errors.ReadFailedError, match=r"b\.tif"):
         gx.Catalog.scan(tmp_path, footprint="valid")
-    with pytest.warns(UserWarning, match=r"1 of 2 files were left out: .*b\.tif"):
+    with pytest.warns(UserWarning, match=r"1 of 2 scenes were left out: .*b\.tif"):
         catalog = gx.Catalog.scan(tmp_path, footprint="valid", errors="skip")
     assert catalog.frame["id"].tolist() == ["a"]
     assert catalog.skipped["path"].tolist() == [str(path)]
@@ -240,7 +240,7 @@ def test_an_update_knows_products_and_reports_what_it_leaves_out(
     broken = tmp_path / "broken.tif"
     broken.write_text("no raster")
     plain = gx.Catalog.scan(first[0])
-    with pytest.warns(UserWarning, match=r"1 of 2 files were left out"):
+    with pytest.warns(UserWarning, match=r"1 of 2 scenes were left out"):
         again = plain.update([first[0], broken], errors="skip")
     assert len(again) == 1
     assert again.skipped["path"].tolist() == [str(broken)]

@@ -65,18 +65,41 @@ def test_footprints_are_plotted(catalog: gx.Catalog) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    ax = catalog.plot()
-    [drawn] = ax.collections
-    paths = [path.vertices for path in drawn.get_paths()]
-    assert len(paths) == 2
-    shapes = catalog.frame.geometry
-    assert shapely.Polygon(paths[0]).equals(shapes[0])
+    [drawn] = catalog.plot().collections
+    assert len(drawn.get_paths()) == 2
+    [alone] = catalog.filter(where=[True, False, False]).plot().collections
+    [path] = alone.get_paths()
+    assert shapely.Polygon(path.vertices).equals(catalog.frame.geometry[0])
     coloured = catalog.plot(column="cloud_cover", ax=plt.subplots()[1])
     assert coloured.collections[0].get_array().tolist() == [10.0, 30.0]
     with pytest.raises(gx.errors.ArgumentError, match="no column 'clouds'"):
         catalog.plot(column="clouds")
     with pytest.raises(gx.errors.ArgumentError, match="No scene has a footprint"):
         catalog.filter(where=[False, False, True]).plot()
+    plt.close("all")
+
+
+def test_scenes_far_from_each_other_can_be_seen(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    import matplotlib.pyplot as plt
+
+    for name, left in (("west", -90), ("east", 100)):
+        write_geotiff(
+            tmp_path / f"{name}.tif", np.ones((8, 8), "uint8"), crs=4326,
+            transform=Affine(0.001, 0, left, 0, -0.001, 40),
+        )  # fmt: skip
+    catalog = gx.Catalog.scan(tmp_path)
+    figure, ax = plt.subplots(figsize=(5, 5), dpi=100)
+    ax.set_axis_off()
+    catalog.plot(ax=ax)
+    figure.canvas.draw()
+    drawn = np.asarray(figure.canvas.buffer_rgba())[100:-100, :, :3]  # without the title
+    dark = drawn.min(axis=2) < 230
+    assert dark[:, :250].sum() > 5
+    assert dark[:, 250:].sum() > 5
+    centres = [path.get_extents().p0 + path.get_extents().size / 2
+               for path in ax.collections[0].get_paths()]  # fmt: skip
+    np.testing.assert_allclose(centres, [(100.004, 39.996), (-89.996, 39.996)], atol=1e-6)
     plt.close("all")
 
 

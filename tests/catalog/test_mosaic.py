@@ -302,7 +302,7 @@ def test_unlike_scenes_are_named_or_left_out(tmp_path: Path) -> None:
         with pytest.raises(gx.errors.ArgumentError, match=message):
             gx.open_raster([*usual, path])
     files = [others["type"][0], *usual, others["count"][0], tmp_path / "none.tif"]
-    with pytest.warns(UserWarning, match=r"^3 of 5 files were left out: .*none\.tif.*int16\.tif"):
+    with pytest.warns(UserWarning, match=r"^3 of 5 scenes were left out: .*none\.tif.*int16\.tif"):
         layer = gx.open_raster(files, errors="skip")
     assert (layer.dtype, layer.shape) == ("uint8", (2, 4, 4))
     # By number the names do not matter, and by name the order does not.

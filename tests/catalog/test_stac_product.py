@@ -166,6 +166,32 @@ def test_what_cannot_be_done_is_said(sentinel: tuple[Path, dict]) -> None:
         gx.open_stac(item, product="canadian-buildings")
 
 
+def test_files_of_another_product_are_refused(tmp_path: Path) -> None:
+    stem = "{}_L2SP_031034_20220601_20220610_02_T1_{}.TIF"
+    pixels = np.full((SIDE, SIDE), 9000, "uint16")
+
+    def landsat(sensor: str) -> dict[str, Any]:
+        names = {"red": "SR_B4", "nir08": "SR_B5", "qa_pixel": "QA_PIXEL"}
+        files = {key: write(tmp_path / stem.format(sensor, b), pixels) for key, b in names.items()}
+        return item_of(sensor, "2022-06-01", files)
+
+    eight, nine = landsat("LC08"), landsat("LC09")
+    for product in ("landsat7-l2-sr", "sentinel2-l2a"):
+        with pytest.raises(
+            gx.errors.ArgumentError,
+            match=rf"'LC08': asset 'red' is LC08_.*B4\.TIF, a file of landsat8-l2-sr, not of {product}",
+        ):
+            gx.open_stac(eight, assets=["red"], product=product)
+    with pytest.raises(gx.errors.ArgumentError, match=r"landsat8-l2-sr, not of naip"):
+        gx.open_stac(item_of("a", "2022-06-01", {"image": tmp_path / stem.format("LC08", "SR_B4")}),
+                     product="naip")  # fmt: skip
+    both = gx.open_stac([eight | {"id": "first"}, nine], assets=["red"], product="landsat8-l2-sr",
+                        mask_clouds=True, time="collapse")  # fmt: skip
+    assert both["band"].values.tolist() == ["SR_B4"]  # the sensors are alike
+    with pytest.raises(gx.errors.ArgumentError, match=r"assets=\['red'\]"):
+        gx.open_stac(eight, product="landsat8-l2-sr", bands=["red"])
+
+
 def test_items_left_out_are_listed(sentinel: tuple[Path, dict]) -> None:
     _, item = sentinel
     lacking = item | {"id": "lacking", "assets": {"nir": item["assets"]["nir"]}}

@@ -98,7 +98,7 @@ def test_scenes_in_several_zones_need_a_target(tmp_path: Path) -> None:
     ones = np.ones((20, 20), "uint8")
     a = write_geotiff(tmp_path / "a.tif", ones, crs="EPSG:32633", transform=UTM)
     b = write_geotiff(tmp_path / "b.tif", ones, crs="EPSG:32634", transform=UTM)
-    with pytest.raises(gx.errors.CRSMismatchError, match=r'EPSG:32633 \(1 files\).*crs="auto"'):
+    with pytest.raises(gx.errors.CRSMismatchError, match=r'EPSG:32633 \(1 scene\).*crs="auto"'):
         gx.open_raster([a, b])
 
 
@@ -235,7 +235,7 @@ def test_files_that_cannot_be_opened_are_named_or_left_out(tmp_path: Path, utm_i
     text.write_text("no raster")
     with pytest.raises(gx.errors.NotARasterError, match=r"text\.tif"):
         gx.open_raster([utm_image, text])
-    with pytest.warns(UserWarning, match=r"1 of 2 files were left out: .*text\.tif"):
+    with pytest.warns(UserWarning, match=r"1 of 2 scenes were left out: .*text\.tif"):
         layer = gx.open_raster([utm_image, text], errors="skip")
     np.testing.assert_array_equal(layer.values, gx.open_raster(utm_image).values)
     with pytest.raises(gx.errors.NotARasterError, match="None of 1 files"):

@@ -52,6 +52,24 @@ def test_patterns_of_sensors_do_not_share_names() -> None:
         assert [one.name for one in products().values() if one.groups(path)] == [name]
 
 
+def test_what_does_not_exist_is_not_a_matter_of_names(tmp_path: Path) -> None:
+    with pytest.raises(gx.errors.MissingFileError, match=r"nowhere does not exist \(looked in"):
+        gx.open_product("cdl", tmp_path / "nowhere")
+    with pytest.raises(gx.errors.MissingFileError, match=r"1\.tif and 1 more do not exist"):
+        gx.open_product("cdl", [tmp_path / "1.tif", tmp_path / "2.tif"])
+    with pytest.raises(gx.errors.MissingFileError, match=r"2021_30m_cdls\.tif does not exist"):
+        gx.open_product("cdl", tmp_path / "2021_30m_cdls.tif")
+
+
+def test_more_products_than_are_named_are_counted(tmp_path: Path) -> None:
+    kinds = ("occurrence", "recurrence", "seasonality", "change", "extent")
+    names = [f"{kind}-0000360000-0000480000.tif" for kind in kinds]
+    for name in [*names, "ESA_WorldCover_10m_2020_v100_N00E006_Map.tif", "2021_30m_cdls.tif"]:
+        write(tmp_path / name)
+    with pytest.warns(UserWarning, match=r"Besides cdl .*: 1 of .*, and some of 1 more\."):
+        gx.Catalog.scan(tmp_path, product="cdl")
+
+
 def test_names_of_no_product_are_counted_with_examples_and_the_pattern(tmp_path: Path) -> None:
     for number in range(5):
         write(tmp_path / f"scene_{number}.tif")
@@ -146,3 +164,14 @@ def test_the_table_of_products() -> None:
     assert table.loc["sentinel2-l2a", "resolution"] == "10, 20, 60"
     assert re.search("clouds", table.loc["landsat9-l2-sr", "masks"])
     assert table.loc["cdl", "classes"] > 100
+
+
+def test_years_are_one_or_several(tmp_path: Path) -> None:
+    for year in (2020, 2021):
+        write(tmp_path / f"{year}_30m_cdls.tif", year - 2000)
+    assert (gx.open_product("cdl", tmp_path, years=2021).values == 21).all()
+    assert gx.open_product("cdl", tmp_path, years=[2020, 2021]).sizes["time"] == 2
+    assert (gx.open_product("cdl", tmp_path, years=np.array([2020])).values == 20).all()
+    for wrong in ("2021", [2020.5], [], ["twenty"]):
+        with pytest.raises(gx.errors.ArgumentError, match=r"years is .* must be a year or a list"):
+            gx.open_product("cdl", tmp_path, years=wrong)
