@@ -41,10 +41,11 @@ def headline(frame: geopandas.GeoDataFrame) -> str:
     number, crss = len(frame), frame["crs"].nunique(dropna=False)
     left, bottom, right, top = frame.total_bounds
     days = _days(frame)
+    place = f"({left:.4g}, {bottom:.4g}, {right:.4g}, {top:.4g}) in EPSG:4326"
+    told = [place if np.isfinite(left) else "no footprint known", *([days] if days else [])]
     return (
         f"Catalog: {number:,} {'scene' if number == 1 else 'scenes'} in {crss} "
-        f"{'CRS' if crss == 1 else 'CRSs'}, ({left:.4g}, {bottom:.4g}, {right:.4g}, {top:.4g}) "
-        f"in EPSG:4326{f', {days}' if days else ''}"
+        f"{'CRS' if crss == 1 else 'CRSs'}, {', '.join(told)}"
     )
 
 

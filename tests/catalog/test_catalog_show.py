@@ -51,6 +51,12 @@ def test_many_values_are_counted(tmp_path: Path) -> None:
     assert "10 (1), 11 x 10 (1), 12 x 10 (1), 13 x 10 (1), and 3 more [CRS units]" in lines[2]
 
 
+def test_scenes_without_place_are_summed_up(tmp_path: Path) -> None:
+    write_geotiff(tmp_path / "a.tif", np.ones((8, 8), "uint8"), crs=None, transform=Affine.scale(2))
+    first = repr(gx.Catalog.scan(tmp_path)).splitlines()[0]
+    assert first == "Catalog: 1 scene in 1 CRS, no footprint known"
+
+
 def test_a_notebook_shows_summary_and_footprints(catalog: gx.Catalog) -> None:
     html = catalog._repr_html_()
     assert "<svg" in html
