@@ -13,8 +13,20 @@ from geoxr.typing import Bounds
 
 
 def box_of(bounds: Bounds) -> shapely.Geometry:
-    """Return bounds in EPSG:4326 as a geometry; the left is more than the right across 180 degrees."""
+    """Return bounds in EPSG:4326 as a geometry; the left is more than the right across 180 degrees.
+
+    Raises
+    ------
+    ArgumentError
+        If they are no degrees, or the bottom is above the top.
+    """
     left, bottom, right, top = bounds
+    if max(map(abs, bounds)) > 360 or bottom > top:
+        raise ArgumentError(
+            f"bounds are {tuple(bounds)}, but must be (left, bottom, right, top) in degrees "
+            f"(EPSG:4326). In another CRS pass an area: aoi=geopandas.GeoSeries([shapely.box(*bounds)], "
+            f"crs=...)."
+        )
     if left <= right:
         return shapely.box(left, bottom, right, top)
     return shapely.box(left, bottom, 180, top) | shapely.box(-180, bottom, right, top)

@@ -51,7 +51,7 @@ def headline(frame: geopandas.GeoDataFrame) -> str:
 def _extent(bounds: np.ndarray) -> str:
     """Bounds in degrees, to less than a tenth of their size."""
     if not np.isfinite(bounds).all():
-        return "nowhere on earth"
+        return "no footprint known"
     size = float(max(bounds[2] - bounds[0], bounds[3] - bounds[1], 1e-9))
     places = max(2, 1 - math.floor(math.log10(size)))
     shown = (np.format_float_positional(one, places, trim="-") for one in bounds)

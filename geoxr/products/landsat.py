@@ -123,8 +123,11 @@ def _level1(name: str, sensor: _Sensor) -> Product:
     thermal = sensor.thermal
     if sensor is _ETM_SENSOR:
         thermal = (("6_VCID_1", "lwir_low", 11.45, 30), ("6_VCID_2", "lwir_high", 11.45, 30))
-    rows = (*sensor.reflective, *thermal, *sensor.level1_only)
-    bands = _bands(rows, "B")
+    rows = sorted(
+        (*sensor.reflective, *thermal, *sensor.level1_only),
+        key=lambda row: int(row[0].partition("_")[0]),
+    )
+    bands = _bands(tuple(rows), "B")
     return Product(
         name=f"{name}-l1",
         title=f"{sensor.title} digital numbers, Collection 2 Level 1",

@@ -183,3 +183,13 @@ def test_an_index_is_not_pickled() -> None:
     assert catalog.query(bounds=(0, 0, 1, 1)).tolist() == [0]
     assert len(pickle.dumps(catalog)) == size
     assert pickle.loads(pickle.dumps(catalog)).query(time="2022").tolist() == []
+
+
+@pytest.mark.parametrize("bounds", [(500_000, 5_100_000, 510_000, 5_110_000), (0, 50, 10, 40)])
+def test_bounds_that_are_no_degrees_are_refused(bounds: tuple[float, ...]) -> None:
+    catalog = table([(0, 40, 10, 50)], ["2020-01-01"], ["2020-01-02"])
+    with pytest.raises(gx.errors.ArgumentError, match=r"bounds are .* must be .* in degrees.*aoi="):
+        catalog.filter(bounds=bounds)
+    with pytest.raises(gx.errors.ArgumentError, match="in degrees"):
+        catalog.query(bounds=bounds)
+    assert catalog.query(bounds=(-180, -91, 181, 91)).tolist() == [0]

@@ -51,6 +51,12 @@ def test_many_values_are_counted(tmp_path: Path) -> None:
     assert "10 (1), 11 x 10 (1), 12 x 10 (1), 13 x 10 (1), and 3 more [CRS units]" in lines[2]
 
 
+def test_scenes_without_place_are_summed_up(tmp_path: Path) -> None:
+    write_geotiff(tmp_path / "a.tif", np.ones((8, 8), "uint8"), crs=None, transform=Affine.scale(2))
+    first = repr(gx.Catalog.scan(tmp_path)).splitlines()[0]
+    assert first == "Catalog: 1 scene in 1 CRS, no footprint known"
+
+
 def test_a_notebook_shows_summary_and_footprints(catalog: gx.Catalog) -> None:
     html = catalog._repr_html_()
     assert "<svg" in html
@@ -144,4 +150,4 @@ def test_the_extent_of_a_small_place_can_be_told_from_a_point(tmp_path: Path) ->
     write_geotiff(tmp_path / "a.tif", np.ones((100, 100), "uint8"), crs=32633, transform=place)
     assert "(15, 46.9526, 15.0013, 46.9535) in EPSG:4326" in repr(gx.Catalog.scan(tmp_path))
     write_geotiff(tmp_path / "plain.tif", np.ones((4, 4), "uint8"), crs=None, transform=place)
-    assert "nowhere on earth" in repr(gx.Catalog.scan(tmp_path / "plain.tif"))
+    assert "no footprint known" in repr(gx.Catalog.scan(tmp_path / "plain.tif"))
