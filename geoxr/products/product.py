@@ -16,6 +16,9 @@ from geoxr.grid.classes import Classes
 from geoxr.io.facts import BandFacts, band_attrs, band_coords
 from geoxr.typing import Kind
 
+#: Common names of near infrared, of which most sensors have one.
+_SAME = {"nir": "nir08", "nir08": "nir"}
+
 
 @dataclass(frozen=True)
 class Band:
@@ -241,7 +244,7 @@ class Product:
         return groups
 
     def band(self, name: str) -> Band:
-        """Find a band by its own or its common name.
+        """Find a band by its own or its common name; "nir" and "nir08" stand for each other.
 
         Raises
         ------
@@ -251,6 +254,8 @@ class Product:
         found = [b for b in self.bands if name == b.name] or [
             b for b in self.bands if name in (b.common, b.name.casefold())
         ]
+        if not found and name in _SAME:  # catalogs differ in what they call it
+            found = [b for b in self.bands if b.common == _SAME[name]]
         if len(found) != 1:
             known = ", ".join(f"{b.name} ({b.common})" if b.common else b.name for b in self.bands)
             which = ", ".join(b.name for b in found)

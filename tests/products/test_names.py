@@ -128,6 +128,16 @@ def test_bands_asked_for_wrongly(tmp_path: Path) -> None:
     assert gx.open_product("landsat8-l2-sr", tmp_path, bands="red").shape == (1, 20, 20)
 
 
+def test_near_infrared_goes_by_two_common_names() -> None:
+    known = products()
+    assert known["landsat8-l2-sr"].band("nir08").name == "SR_B5"
+    assert known["landsat5-mss-l1"].band("nir").name == "B3"
+    assert known["sentinel2-l2a"].band("nir").name == "B08"  # has both
+    assert known["sentinel2-l2a"].band("nir08").name == "B8A"
+    with pytest.raises(gx.errors.ArgumentError, match="no band 'nir08'"):
+        known["worldcover"].band("nir08")
+
+
 def test_products_of_ones_own_are_checked() -> None:
     with pytest.raises(gx.errors.ArgumentError, match="not a regular expression"):
         gx.Product(name="x", pattern="(", bands=(gx.Band("a"),))
